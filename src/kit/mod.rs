@@ -1,0 +1,10 @@
+//! Small parts with no knowledge of the product: time, ids, tasks, retries, the compute pool, metric names.
+//! Nothing here imports another room.
+
+pub mod clock;
+pub mod compute;
+pub mod id;
+pub mod instance;
+pub mod lifecycle;
+pub mod metrics;
+pub mod retry;
