@@ -1,1 +1,3 @@
+//! Parses the command line and returns the exit code.
+
 fn main() {}

@@ -26,7 +26,10 @@ impl SystemClock {
 }
 
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "the one place that reads the time of day")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that reads the time of day"
+    )]
     fn now(&self) -> DateTime<Utc> {
         cut_to_micros(Utc::now())
     }
@@ -41,12 +44,15 @@ pub struct ManualClock {
 impl ManualClock {
     /// A clock that shows `start`.
     pub fn at(start: DateTime<Utc>) -> Self {
-        Self { now: Arc::new(Mutex::new(cut_to_micros(start))) }
+        Self {
+            now: Arc::new(Mutex::new(cut_to_micros(start))),
+        }
     }
 
     /// Moves the clock forward by `by`.
     pub fn advance(&self, by: std::time::Duration) {
-        let by = TimeDelta::from_std(by).expect("a test never moves the clock by more than chrono holds");
+        let by = TimeDelta::from_std(by)
+            .expect("a test never moves the clock by more than chrono holds");
         *self.now.lock() += by;
     }
 }
@@ -58,7 +64,9 @@ impl Clock for ManualClock {
 }
 
 fn cut_to_micros(instant: DateTime<Utc>) -> DateTime<Utc> {
-    instant.duration_trunc(TimeDelta::microseconds(1)).unwrap_or(instant)
+    instant
+        .duration_trunc(TimeDelta::microseconds(1))
+        .unwrap_or(instant)
 }
 
 #[cfg(test)]

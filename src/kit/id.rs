@@ -19,7 +19,11 @@ thread_local! {
 pub fn uuid_v7(created_at: DateTime<Utc>) -> Uuid {
     let seconds = u64::try_from(created_at.timestamp()).unwrap_or(0);
     ORDER.with(|order| {
-        Uuid::new_v7(Timestamp::from_unix(order, seconds, created_at.timestamp_subsec_nanos()))
+        Uuid::new_v7(Timestamp::from_unix(
+            order,
+            seconds,
+            created_at.timestamp_subsec_nanos(),
+        ))
     })
 }
 
@@ -71,10 +75,10 @@ macro_rules! ids {
     )*
 
         /// Calls the given macro with the list of all id types; `db` uses it to teach sqlx about them.
-        #[macro_export]
         macro_rules! for_each_id {
             ($with:ident) => { $with!{ $($crate::kit::id::$name),* } };
         }
+        pub(crate) use for_each_id;
     };
 }
 

@@ -22,7 +22,10 @@ impl InstanceId {
         };
         let boot = Uuid::new_v4().simple().to_string();
         let unique = format!("{name}-{}", &boot[..8]);
-        Self { name: name.into(), unique: unique.into() }
+        Self {
+            name: name.into(),
+            unique: unique.into(),
+        }
     }
 
     /// The name without the boot: stable across restarts.
@@ -43,7 +46,10 @@ impl fmt::Display for InstanceId {
 }
 
 fn host_name() -> String {
-    rustix::system::uname().nodename().to_string_lossy().into_owned()
+    rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned()
 }
 
 #[cfg(test)]
@@ -52,7 +58,10 @@ mod tests {
 
     #[test]
     fn two_boots_of_one_name_differ() {
-        let (first, second) = (InstanceId::for_this_boot(Some("a")), InstanceId::for_this_boot(Some("a")));
+        let (first, second) = (
+            InstanceId::for_this_boot(Some("a")),
+            InstanceId::for_this_boot(Some("a")),
+        );
         assert_eq!(first.name(), second.name());
         assert_ne!(first.unique(), second.unique());
     }

@@ -1,0 +1,135 @@
+//! A database connection inside a named unit of work, and the one macro by which stores speak to both dialects.
+
+use sqlx::pool::PoolConnection;
+use sqlx::{PgConnection, Postgres, Sqlite, SqliteConnection, Transaction};
+
+use super::Error;
+
+/// A connection that statements run on: an open transaction ([`super::Db::run_tx`]) or a plain connection for
+/// reading ([`super::Db::read`]). Stores take it by `&mut` and never learn which of the two it is.
+#[derive(Debug)]
+pub struct Tx {
+    inner: Inner,
+}
+
+#[derive(Debug)]
+enum Inner {
+    PostgresTransaction(Transaction<'static, Postgres>),
+    PostgresReader(PoolConnection<Postgres>),
+    SqliteTransaction(Transaction<'static, Sqlite>),
+    SqliteReader(PoolConnection<Sqlite>),
+}
+
+/// The connection by dialect, as [`crate::on_tx`] matches it.
+#[derive(Debug)]
+pub enum Connection<'c> {
+    /// PostgreSQL.
+    Postgres(&'c mut PgConnection),
+    /// SQLite.
+    Sqlite(&'c mut SqliteConnection),
+}
+
+/// Which SQL is spoken; for the few statements that need a pair.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// PostgreSQL.
+    Postgres,
+    /// SQLite.
+    Sqlite,
+}
+
+impl Dialect {
+    /// The statement of a pair that fits this dialect.
+    pub const fn pick(self, postgres: &'static str, sqlite: &'static str) -> &'static str {
+        match self {
+            Self::Postgres => postgres,
+            Self::Sqlite => sqlite,
+        }
+    }
+}
+
+impl From<Transaction<'static, Postgres>> for Tx {
+    fn from(transaction: Transaction<'static, Postgres>) -> Self {
+        Self {
+            inner: Inner::PostgresTransaction(transaction),
+        }
+    }
+}
+
+impl From<Transaction<'static, Sqlite>> for Tx {
+    fn from(transaction: Transaction<'static, Sqlite>) -> Self {
+        Self {
+            inner: Inner::SqliteTransaction(transaction),
+        }
+    }
+}
+
+impl From<PoolConnection<Postgres>> for Tx {
+    fn from(connection: PoolConnection<Postgres>) -> Self {
+        Self {
+            inner: Inner::PostgresReader(connection),
+        }
+    }
+}
+
+impl From<PoolConnection<Sqlite>> for Tx {
+    fn from(connection: PoolConnection<Sqlite>) -> Self {
+        Self {
+            inner: Inner::SqliteReader(connection),
+        }
+    }
+}
+
+impl Tx {
+    /// The connection by dialect.
+    pub fn connection(&mut self) -> Connection<'_> {
+        match &mut self.inner {
+            Inner::PostgresTransaction(transaction) => Connection::Postgres(transaction),
+            Inner::PostgresReader(connection) => Connection::Postgres(connection),
+            Inner::SqliteTransaction(transaction) => Connection::Sqlite(transaction),
+            Inner::SqliteReader(connection) => Connection::Sqlite(connection),
+        }
+    }
+
+    /// The dialect spoken here.
+    pub const fn dialect(&self) -> Dialect {
+        match self.inner {
+            Inner::PostgresTransaction(_) | Inner::PostgresReader(_) => Dialect::Postgres,
+            Inner::SqliteTransaction(_) | Inner::SqliteReader(_) => Dialect::Sqlite,
+        }
+    }
+
+    /// Commits a transaction; returns a reader to its pool.
+    pub(super) async fn commit(self) -> Result<(), Error> {
+        match self.inner {
+            Inner::PostgresTransaction(transaction) => transaction.commit().await?,
+            Inner::SqliteTransaction(transaction) => transaction.commit().await?,
+            Inner::PostgresReader(_) | Inner::SqliteReader(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Rolls a transaction back; a failure to do so is left to the pool, which drops the connection.
+    pub(super) async fn roll_back(self) {
+        let outcome = match self.inner {
+            Inner::PostgresTransaction(transaction) => transaction.rollback().await,
+            Inner::SqliteTransaction(transaction) => transaction.rollback().await,
+            Inner::PostgresReader(_) | Inner::SqliteReader(_) => Ok(()),
+        };
+        if let Err(error) = outcome {
+            tracing::debug!(%error, "roll-back failed: {error}");
+        }
+    }
+}
+
+/// Runs one body, compiled once per dialect, on the connection of a [`Tx`]:
+/// `on_tx!(tx, |conn| sqlx::query(TEXT).bind(id).execute(conn).await)`.
+macro_rules! on_tx {
+    ($tx:expr, |$conn:ident| $body:expr) => {
+        match $tx.connection() {
+            $crate::db::Connection::Postgres($conn) => $body,
+            $crate::db::Connection::Sqlite($conn) => $body,
+        }
+    };
+}
+pub(crate) use on_tx;

@@ -1,0 +1,1 @@
+//! The sqlite part, to come.

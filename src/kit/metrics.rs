@@ -1,0 +1,91 @@
+//! Every metric of the process: its name with the unit, and its labels with their few values. No other file names
+//! a metric; `docs/metrics.md` lists them for people and a test keeps both in step.
+#![expect(clippy::disallowed_macros, reason = "the one place that names metrics")]
+
+use std::time::Duration;
+
+use metrics::{counter, gauge, histogram};
+
+/// One HTTP answer: the route's template (never the raw path), method, status class, time from head to last header.
+pub fn http_request(route: &str, method: &'static str, status_class: &'static str, took: Duration) {
+    histogram!("spheroctl_http_request_duration_seconds",
+        "route" => route.to_owned(), "method" => method, "status_class" => status_class)
+    .record(took.as_secs_f64());
+}
+
+/// Open HTTP connections.
+pub fn http_connections(open: usize) {
+    gauge!("spheroctl_http_connections").set(open as f64);
+}
+
+/// A connection refused because the cap was reached.
+pub fn http_connection_refused() {
+    counter!("spheroctl_http_connections_refused_total").increment(1);
+}
+
+/// One run of a named transaction: `committed`, `rolled_back` or `retried`.
+pub fn db_transaction(name: &'static str, outcome: &'static str) {
+    counter!("spheroctl_db_transactions_total", "name" => name, "outcome" => outcome).increment(1);
+}
+
+/// Bytes accepted by an upload that was stored.
+pub fn upload_stored(bytes: u64) {
+    counter!("spheroctl_upload_bytes_total").increment(bytes);
+}
+
+/// An upload that failed, by reason: `too_large`, `unsupported`, `aborted`, `storage`.
+pub fn upload_failed(reason: &'static str) {
+    counter!("spheroctl_upload_failures_total", "reason" => reason).increment(1);
+}
+
+/// A job's run that ended: `completed`, `failed`, `dead`, `cancelled`, `fenced`.
+pub fn job_finished(outcome: &'static str, took: Duration) {
+    histogram!("spheroctl_job_duration_seconds", "outcome" => outcome).record(took.as_secs_f64());
+}
+
+/// Time from a job's due instant to its start.
+pub fn job_waited(waited: Duration) {
+    histogram!("spheroctl_job_wait_seconds").record(waited.as_secs_f64());
+}
+
+/// A write refused because the job belongs to a later attempt.
+pub fn fenced_write() {
+    counter!("spheroctl_fenced_writes_total").increment(1);
+}
+
+/// A lease that was lost while its job ran.
+pub fn lease_lost() {
+    counter!("spheroctl_lease_lost_total").increment(1);
+}
+
+/// Jobs taken back from a worker that no longer renews.
+pub fn jobs_reaped(count: u64) {
+    counter!("spheroctl_jobs_reaped_total").increment(count);
+}
+
+/// Jobs that the queue had lost and that were offered again from their rows.
+pub fn jobs_reoffered(count: u64) {
+    counter!("spheroctl_jobs_reoffered_total").increment(count);
+}
+
+/// Outbox rows relayed to the event log.
+pub fn outbox_relayed(count: u64) {
+    counter!("spheroctl_outbox_relayed_total").increment(count);
+}
+
+/// Outbox rows that the event log refused for good.
+pub fn outbox_dead(count: u64) {
+    counter!("spheroctl_outbox_dead_total").increment(count);
+}
+
+/// Age of the oldest outbox row not yet relayed.
+pub fn outbox_oldest_age(age: Duration) {
+    gauge!("spheroctl_outbox_oldest_age_seconds").set(age.as_secs_f64());
+}
+
+/// Threads, running and waiting pieces of work of the compute pool.
+pub fn compute_pool(threads: usize, active: usize, queued: usize) {
+    gauge!("spheroctl_compute_threads").set(threads as f64);
+    gauge!("spheroctl_compute_active").set(active as f64);
+    gauge!("spheroctl_compute_queued").set(queued as f64);
+}

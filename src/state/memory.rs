@@ -1,0 +1,1 @@
+//! The memory part, to come.

@@ -1,0 +1,1 @@
+//! The sessions part, to come.
