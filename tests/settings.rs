@@ -83,14 +83,10 @@ fn each_layer_wins_over_the_one_before() {
         port(&flags, &environment),
         (5.into(), "command line".into())
     );
+    let named = ["--log-format", "json", "--set", "log.format=text"];
+    assert_eq!(setting(&shown(&named, &[]), "log.format").0, "json");
     // What a later layer does not name is kept.
     assert_eq!(setting(&shown(&both, &[]), "http.host").0, "::1");
-}
-
-#[test]
-fn a_flag_with_a_name_wins_over_set() {
-    let arguments = ["--log-format", "json", "--set", "log.format=text"];
-    assert_eq!(setting(&shown(&arguments, &[]), "log.format").0, "json");
 }
 
 /// Variable, its text, the key, the value as JSON.
@@ -147,15 +143,6 @@ fn every_alias_sets_its_key() {
 }
 
 #[test]
-fn redis_enabled_has_the_last_word() {
-    let found = shown(
-        &[],
-        &[("REDIS_URL", "redis://cache"), ("REDIS_ENABLED", "false")],
-    );
-    assert_eq!(setting(&found, "redis.enabled").0, false);
-}
-
-#[test]
 fn a_variable_that_is_not_used_yet_is_named() {
     let output = spheroctl(
         &["config", "check"],
@@ -166,45 +153,40 @@ fn a_variable_that_is_not_used_yet_is_named() {
     assert!(text.contains("ML_SERVICE_URL is not used"), "{text}");
 }
 
+/// Text of a settings file, and words of the error.
+const UNKNOWN_KEYS: &str = r#"
+[http] prot=1 => http.prot here.toml first_byte_timeout_ms
+[htpt] port=1 => htpt.port here.toml realtime
+port=1 => port here.toml
+[nonsense] => nonsense here.toml
+[http.deeper] port=1 => http.deeper here.toml
+"#;
+
 #[test]
 fn unknown_keys_are_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
-    let bad_key = file(folder.path(), "key.toml", "[http]\nprot = 1\n");
-    let bad_section = file(folder.path(), "section.toml", "[htpt]\nport = 1\n");
-    let no_section = file(folder.path(), "none.toml", "port = 1\n");
-    let check = |arguments: &[&str], environment: &[(&str, &str)]| {
-        refused(&[&["config", "check"], arguments].concat(), environment)
-    };
-    for (text, expected) in [
-        (
-            check(&["--config", &bad_key], &[]),
-            vec!["http.prot", "key.toml", "port"],
-        ),
-        (
-            check(&["--config", &bad_section], &[]),
-            vec!["htpt.port", "section.toml", "http"],
-        ),
-        (
-            check(&["--config", &no_section], &[]),
-            vec!["port", "none.toml"],
-        ),
-        (
-            check(&["--set", "http.prot=1"], &[]),
-            vec!["http.prot", "command line"],
-        ),
-        (
-            check(&[], &[("SPHEROCTL__HTTP__PROT", "1")]),
-            vec!["SPHEROCTL__HTTP__PROT"],
-        ),
-        (
-            check(&[], &[("SPHEROCTL__PORT", "1")]),
-            vec!["SPHEROCTL__PORT"],
-        ),
-    ] {
-        for word in expected {
+    let has = |text: String, words: &str| {
+        for word in words.split(' ') {
             assert!(text.contains(word), "{word} in {text}");
         }
+    };
+    for case in UNKNOWN_KEYS.trim().lines() {
+        let (text, words) = case.split_once(" => ").unwrap();
+        let path = file(folder.path(), "here.toml", &text.replace("] ", "]\n"));
+        has(refused(&["config", "check", "--config", &path], &[]), words);
     }
+    let flag = ["config", "check", "--set", "http.prot=1"];
+    has(refused(&flag, &[]), "http.prot command line");
+    for variable in ["SPHEROCTL__HTTP__PROT", "SPHEROCTL__PORT"] {
+        has(refused(&["config", "check"], &[(variable, "1")]), variable);
+    }
+}
+
+#[test]
+fn a_section_may_be_empty() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = file(folder.path(), "empty.toml", "[http]\n# port = 1\n");
+    shown(&["--config", &path], &[]);
 }
 
 #[test]
