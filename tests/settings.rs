@@ -1,5 +1,4 @@
-//! Settings as an operator meets them: the built executable with an environment of its own. A binary apart from `it`,
-//! because it needs nothing but the executable.
+//! Settings as an operator meets them: the built executable with an environment of its own.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -367,7 +366,7 @@ fn a_wrong_command_line_ends_with_2() {
 
 #[test]
 fn nobody_at_the_probe_is_unhealthy() {
-    // Port 1 of loopback: nobody listens there, and connecting fails at once.
+    // Nobody listens on port 1.
     let output = spheroctl(&["health", "--url", "http://127.0.0.1:1/livez"], &[]);
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("http://127.0.0.1:1/livez"));
