@@ -1,1 +1,3 @@
 //! map
+pub mod kit;
+pub mod segment;
