@@ -20,13 +20,17 @@
 //! Coordinates: x to the right, y down, in pixels, on pixel *corners*: the top left pixel is the square from
 //! (0, 0) to (1, 1) and its centre is (0.5, 0.5).
 
+mod decode;
 mod error;
+mod inspect;
 mod parameters;
 mod polygon;
 mod raster;
 mod segmentation;
 
+pub use decode::decode;
 pub use error::SegmentError;
+pub use inspect::{Format, Inspection, Limits, inspect};
 pub use parameters::{Parameters, Polarity};
 pub use polygon::{Point, Polygon, Ring};
 pub use raster::{Raster, Samples};
