@@ -121,15 +121,28 @@ impl Limits {
     /// Refuses a page of this size in a file of so many bytes.
     pub(super) fn check(&self, width: u32, height: u32, bytes: u64) -> Result<(), SegmentError> {
         if width.max(height) > self.max_side_px {
-            return Err(SegmentError::SideTooLong { width, height, limit: self.max_side_px });
+            return Err(SegmentError::SideTooLong {
+                width,
+                height,
+                limit: self.max_side_px,
+            });
         }
         let pixels = u64::from(width) * u64::from(height);
         if pixels > self.max_pixels {
             let limit = self.max_pixels;
-            return Err(SegmentError::TooManyPixels { width, height, pixels, limit });
+            return Err(SegmentError::TooManyPixels {
+                width,
+                height,
+                pixels,
+                limit,
+            });
         }
         if pixels > bytes.saturating_mul(self.max_pixels_per_byte) {
-            return Err(SegmentError::TooDense { pixels, bytes, limit: self.max_pixels_per_byte });
+            return Err(SegmentError::TooDense {
+                pixels,
+                bytes,
+                limit: self.max_pixels_per_byte,
+            });
         }
         Ok(())
     }
@@ -137,7 +150,10 @@ impl Limits {
     /// Refuses a buffer of so many bytes.
     pub(super) fn check_buffer(&self, bytes: u64) -> Result<(), SegmentError> {
         if bytes > self.max_buffer_bytes {
-            return Err(SegmentError::BufferTooLarge { bytes, limit: self.max_buffer_bytes });
+            return Err(SegmentError::BufferTooLarge {
+                bytes,
+                limit: self.max_buffer_bytes,
+            });
         }
         Ok(())
     }
@@ -153,38 +169,52 @@ pub(super) fn sniff<R: BufRead + Seek>(reader: &mut R) -> Result<(Format, u64), 
     if beginning.is_empty() {
         return Err(SegmentError::Empty);
     }
-    let format = Format::sniff(&beginning)
-        .ok_or_else(|| SegmentError::UnknownFormat { beginning: printable(&beginning) })?;
+    let format = Format::sniff(&beginning).ok_or_else(|| SegmentError::UnknownFormat {
+        beginning: printable(&beginning),
+    })?;
     Ok((format, bytes))
 }
 
 fn printable(beginning: &[u8]) -> String {
     match std::str::from_utf8(beginning) {
         Ok(text) if !text.contains('\0') => format!("{text:?}"),
-        _ => beginning.iter().map(|byte| format!("{byte:02x} ")).collect::<String>().trim_end().to_owned(),
+        _ => beginning
+            .iter()
+            .map(|byte| format!("{byte:02x} "))
+            .collect::<String>()
+            .trim_end()
+            .to_owned(),
     }
 }
 
 /// Reads exactly `N` bytes of a header.
 fn take<const N: usize>(reader: &mut impl Read, format: Format) -> Result<[u8; N], SegmentError> {
     let mut bytes = [0; N];
-    reader.read_exact(&mut bytes).map_err(|error| match error.kind() {
-        std::io::ErrorKind::UnexpectedEof => SegmentError::Truncated {
-            format: format.name(),
-            reason: "the file ends within its header".to_owned(),
-        },
-        _ => SegmentError::Io(error),
-    })?;
+    reader
+        .read_exact(&mut bytes)
+        .map_err(|error| match error.kind() {
+            std::io::ErrorKind::UnexpectedEof => SegmentError::Truncated {
+                format: format.name(),
+                reason: "the file ends within its header".to_owned(),
+            },
+            _ => SegmentError::Io(error),
+        })?;
     Ok(bytes)
 }
 
 fn damaged(format: Format, reason: impl Into<String>) -> SegmentError {
-    SegmentError::Damaged { format: format.name(), reason: reason.into() }
+    SegmentError::Damaged {
+        format: format.name(),
+        reason: reason.into(),
+    }
 }
 
 fn nonzero(format: Format, width: u32, height: u32) -> Result<(), SegmentError> {
     if width == 0 || height == 0 {
-        return Err(damaged(format, format!("the header says {width} × {height} pixels")));
+        return Err(damaged(
+            format,
+            format!("the header says {width} × {height} pixels"),
+        ));
     }
     Ok(())
 }
@@ -199,7 +229,14 @@ fn inspect_png(reader: &mut (impl BufRead + Seek)) -> Result<Inspection, Segment
     nonzero(Format::Png, width, height)?;
     let pixel_size = pixel_size::of_png(reader);
     let bits = u16::from(head[24]);
-    Ok(Inspection { format: Format::Png, width, height, pages: 1, bits, pixel_size })
+    Ok(Inspection {
+        format: Format::Png,
+        width,
+        height,
+        pages: 1,
+        bits,
+        pixel_size,
+    })
 }
 
 /// JPEG: the size stands in the first frame header (ITU-T T.81, B.2.2), behind any number of other segments.
@@ -226,7 +263,14 @@ fn inspect_jpeg(reader: &mut (impl BufRead + Seek)) -> Result<Inspection, Segmen
                 nonzero(FORMAT, width, height)?;
                 let bits = u16::from(frame[0]);
                 // A JPEG's density is that of a screen or printer, so it is not even looked at.
-                return Ok(Inspection { format: FORMAT, width, height, pages: 1, bits, pixel_size: None });
+                return Ok(Inspection {
+                    format: FORMAT,
+                    width,
+                    height,
+                    pages: 1,
+                    bits,
+                    pixel_size: None,
+                });
             }
             0xD9 | 0xDA => return Err(damaged(FORMAT, "no frame header")),
             _ if length < 2 => return Err(damaged(FORMAT, "a segment of impossible length")),
@@ -243,13 +287,26 @@ fn inspect_bmp(reader: &mut impl Read) -> Result<Inspection, SegmentError> {
         (le32(&head[18..20]), le32(&head[20..22]))
     } else {
         // A negative height says that the rows run from top to bottom.
-        (le32(&head[18..22]), le32(&head[22..26]).cast_signed().unsigned_abs())
+        (
+            le32(&head[18..22]),
+            le32(&head[22..26]).cast_signed().unsigned_abs(),
+        )
     };
     nonzero(FORMAT, width, height)?;
-    Ok(Inspection { format: FORMAT, width, height, pages: 1, bits: 8, pixel_size: None })
+    Ok(Inspection {
+        format: FORMAT,
+        width,
+        height,
+        pages: 1,
+        bits: 8,
+        pixel_size: None,
+    })
 }
 
-fn inspect_tiff<R: BufRead + Seek>(reader: &mut R, limits: &Limits) -> Result<Inspection, SegmentError> {
+fn inspect_tiff<R: BufRead + Seek>(
+    reader: &mut R,
+    limits: &Limits,
+) -> Result<Inspection, SegmentError> {
     let mut directories = Directories::read(reader, limits)?;
     let pages = directories.pages();
     let first = directories.page(0)?;
@@ -264,9 +321,14 @@ fn inspect_tiff<R: BufRead + Seek>(reader: &mut R, limits: &Limits) -> Result<In
 }
 
 fn be32(bytes: &[u8]) -> u32 {
-    bytes.iter().fold(0, |value, byte| value << 8 | u32::from(*byte))
+    bytes
+        .iter()
+        .fold(0, |value, byte| value << 8 | u32::from(*byte))
 }
 
 fn le32(bytes: &[u8]) -> u32 {
-    bytes.iter().rev().fold(0, |value, byte| value << 8 | u32::from(*byte))
+    bytes
+        .iter()
+        .rev()
+        .fold(0, |value, byte| value << 8 | u32::from(*byte))
 }

@@ -20,13 +20,19 @@
 //! Coordinates: x to the right, y down, in pixels, on pixel *corners*: the top left pixel is the square from
 //! (0, 0) to (1, 1) and its centre is (0.5, 0.5).
 
+mod contour;
 mod decode;
 mod error;
 mod inspect;
+mod label;
+mod mask;
+mod measure;
+mod normalise;
 mod parameters;
 mod polygon;
 mod raster;
 mod segmentation;
+mod threshold;
 
 pub use decode::decode;
 pub use error::SegmentError;

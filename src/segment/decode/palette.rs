@@ -26,7 +26,12 @@ impl<'a, R: BufRead + Seek> Disguised<'a, R> {
         let at = palette.map_or(u64::MAX - 2, |palette| palette.photometric_offset);
         let big_endian = palette.is_some_and(|palette| palette.big_endian);
         let bytes = if big_endian { [0, 1] } else { [1, 0] };
-        Ok(Self { inner, position, at, bytes })
+        Ok(Self {
+            inner,
+            position,
+            at,
+            bytes,
+        })
     }
 }
 
@@ -56,13 +61,21 @@ impl<R: BufRead + Seek> Seek for Disguised<'_, R> {
 pub(super) fn greys(palette: &Palette, bits: u16) -> Result<Vec<u8>, SegmentError> {
     let length = 1_usize << bits.min(8);
     if bits > 8 || palette.colors.len() != 3 * length {
-        let reason = format!("a palette of {} numbers for {bits} bits", palette.colors.len());
-        return Err(SegmentError::Damaged { format: "TIFF", reason });
+        let reason = format!(
+            "a palette of {} numbers for {bits} bits",
+            palette.colors.len()
+        );
+        return Err(SegmentError::Damaged {
+            format: "TIFF",
+            reason,
+        });
     }
     // Some writers fill only the low byte of the 16-bit entries; libtiff takes them as they are meant, and so do we.
     let low_bytes = palette.colors.iter().all(|color| *color < 256);
     let scale = if low_bytes { 1 } else { 257 };
     let channel = |plane: usize, index: usize| u32::from(palette.colors[plane * length + index]);
     let grey = |index| luminance(channel(0, index), channel(1, index), channel(2, index));
-    Ok((0..length).map(|index| ((grey(index) + scale / 2) / scale).min(255) as u8).collect())
+    Ok((0..length)
+        .map(|index| ((grey(index) + scale / 2) / scale).min(255) as u8)
+        .collect())
 }

@@ -35,12 +35,17 @@ pub fn of_png(reader: &mut (impl BufRead + Seek)) -> Option<PixelSize> {
                 let mut body = [0; 9];
                 reader.read_exact(&mut body).ok()?;
                 let per_metre = |at: usize| {
-                    f64::from(u32::from_be_bytes([body[at], body[at + 1], body[at + 2], body[at + 3]]))
+                    f64::from(u32::from_be_bytes([
+                        body[at],
+                        body[at + 1],
+                        body[at + 2],
+                        body[at + 3],
+                    ]))
                 };
                 let metres = body[8] == 1;
-                return metres.then(|| (1e6 / per_metre(0), 1e6 / per_metre(4))).and_then(
-                    |(x_um, y_um)| checked(x_um, y_um, PixelSizeSource::Resolution),
-                );
+                return metres
+                    .then(|| (1e6 / per_metre(0), 1e6 / per_metre(4)))
+                    .and_then(|(x_um, y_um)| checked(x_um, y_um, PixelSizeSource::Resolution));
             }
             b"IDAT" | b"IEND" => return None,
             _ => reader.seek_relative(i64::from(length) + 4).ok()?,
@@ -58,7 +63,9 @@ fn of_ome_xml(description: &str) -> Option<PixelSize> {
     let element = &description[start..];
     let element = &element[..element.find('>')?];
     let size = |axis: &str| {
-        let value: f64 = attribute(element, &format!("PhysicalSize{axis}"))?.parse().ok()?;
+        let value: f64 = attribute(element, &format!("PhysicalSize{axis}"))?
+            .parse()
+            .ok()?;
         let unit = attribute(element, &format!("PhysicalSize{axis}Unit"));
         Some(value * micrometres_per(unit.unwrap_or("µm"))?)
     };
@@ -76,10 +83,16 @@ fn of_imagej(description: &str, x: Option<f64>, y: Option<f64>) -> Option<PixelS
     if !description.starts_with("ImageJ=") {
         return None;
     }
-    let unit = description.lines().find_map(|line| line.strip_prefix("unit="))?;
+    let unit = description
+        .lines()
+        .find_map(|line| line.strip_prefix("unit="))?;
     let unit_um = micrometres_per(unit.trim())?;
     let x = x?;
-    checked(unit_um / x, unit_um / y.unwrap_or(x), PixelSizeSource::Imagej)
+    checked(
+        unit_um / x,
+        unit_um / y.unwrap_or(x),
+        PixelSizeSource::Imagej,
+    )
 }
 
 fn of_resolution(x: Option<f64>, y: Option<f64>, unit: Option<u64>) -> Option<PixelSize> {
@@ -89,13 +102,19 @@ fn of_resolution(x: Option<f64>, y: Option<f64>, unit: Option<u64>) -> Option<Pi
         _ => return None,
     };
     let x = x?;
-    checked(unit_um / x, unit_um / y.unwrap_or(x), PixelSizeSource::Resolution)
+    checked(
+        unit_um / x,
+        unit_um / y.unwrap_or(x),
+        PixelSizeSource::Resolution,
+    )
 }
 
 /// ImageJ escapes µ as `\u00B5`; a file in Latin-1 arrives with the replacement character in its place.
 fn micrometres_per(unit: &str) -> Option<f64> {
     Some(match unit {
-        "um" | "µm" | "μm" | "\\u00B5m" | "\u{FFFD}m" | "micron" | "microns" | "micrometer" => 1.0,
+        "um" | "µm" | "μm" | "\\u00B5m" | "\u{FFFD}m" | "micron" | "microns" | "micrometer" => {
+            1.0
+        }
         "nm" => 1e-3,
         "mm" => 1e3,
         "cm" => 1e4,
@@ -118,14 +137,20 @@ mod tests {
     fn ome_xml_comes_first_and_knows_units() {
         let xml = r#"<OME><Image><Pixels ID="Pixels:0" PhysicalSizeX="650" PhysicalSizeXUnit="nm" PhysicalSizeY="0.65"/></Image></OME>"#;
         let size = of_tiff(xml, Some(72.0), Some(72.0), Some(2)).unwrap();
-        assert_eq!((size.x_um, size.y_um, size.source), (0.65, 0.65, PixelSizeSource::OmeXml));
+        assert_eq!(
+            (size.x_um, size.y_um, size.source),
+            (0.65, 0.65, PixelSizeSource::OmeXml)
+        );
     }
 
     #[test]
     fn imagej_divides_its_unit_by_the_resolution() {
         let text = "ImageJ=1.53t\nunit=\\u00B5m\nmin=0.0\n";
         let size = of_tiff(text, Some(2.0), Some(4.0), Some(1)).unwrap();
-        assert_eq!((size.x_um, size.y_um, size.source), (0.5, 0.25, PixelSizeSource::Imagej));
+        assert_eq!(
+            (size.x_um, size.y_um, size.source),
+            (0.5, 0.25, PixelSizeSource::Imagej)
+        );
         assert!(size.trusted());
     }
 
@@ -134,12 +159,27 @@ mod tests {
         let size = of_tiff("", Some(10_000.0), None, Some(3)).unwrap();
         assert_eq!((size.x_um, size.y_um), (1.0, 1.0));
         assert!(!size.trusted());
-        assert_eq!(of_tiff("", Some(300.0), None, Some(1)), None, "no unit, no size");
+        assert_eq!(
+            of_tiff("", Some(300.0), None, Some(1)),
+            None,
+            "no unit, no size"
+        );
     }
 
     #[test]
     fn nonsense_is_no_size() {
-        assert_eq!(of_tiff("ImageJ=1\nunit=pixel\n", Some(1.0), None, Some(1)), None);
-        assert_eq!(of_tiff("<OME><Pixels PhysicalSizeX=\"NaN\"/></OME>", None, None, None), None);
+        assert_eq!(
+            of_tiff("ImageJ=1\nunit=pixel\n", Some(1.0), None, Some(1)),
+            None
+        );
+        assert_eq!(
+            of_tiff(
+                "<OME><Pixels PhysicalSizeX=\"NaN\"/></OME>",
+                None,
+                None,
+                None
+            ),
+            None
+        );
     }
 }

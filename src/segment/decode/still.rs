@@ -41,11 +41,20 @@ fn with<D: ImageDecoder>(
     limits.check_buffer(decoder.total_bytes())?;
     let (width, height) = decoder.dimensions();
     if (width, height) != (header.width, header.height) {
-        let reason = format!("two sizes, {} × {} and {width} × {height}", header.width, header.height);
-        return Err(SegmentError::Damaged { format: header.format.name(), reason });
+        let reason = format!(
+            "two sizes, {} × {} and {width} × {height}",
+            header.width, header.height
+        );
+        return Err(SegmentError::Damaged {
+            format: header.format.name(),
+            reason,
+        });
     }
-    decoder.set_limits(own(limits)).map_err(|error| explain(header.format, error))?;
-    let image = DynamicImage::from_decoder(decoder).map_err(|error| explain(header.format, error))?;
+    decoder
+        .set_limits(own(limits))
+        .map_err(|error| explain(header.format, error))?;
+    let image =
+        DynamicImage::from_decoder(decoder).map_err(|error| explain(header.format, error))?;
     Raster::new(width, height, samples(image))
 }
 
@@ -82,20 +91,33 @@ fn grey16(values: &[u16], samples_per_pixel: usize) -> Vec<u16> {
 }
 
 /// Reads a JPEG and looks for its end: the decoder fills what is missing with grey, which must not be measured.
-fn whole_jpeg(reader: &mut impl Read, bytes: u64, limits: &Limits) -> Result<Vec<u8>, SegmentError> {
+fn whole_jpeg(
+    reader: &mut impl Read,
+    bytes: u64,
+    limits: &Limits,
+) -> Result<Vec<u8>, SegmentError> {
     limits.check_buffer(bytes)?;
     let mut file = Vec::with_capacity(usize::try_from(bytes).unwrap_or(0));
-    reader.take(limits.max_buffer_bytes).read_to_end(&mut file)?;
+    reader
+        .take(limits.max_buffer_bytes)
+        .read_to_end(&mut file)?;
     let marker = |code: u8, from: usize| {
         let rest = &file[from..];
-        rest.windows(2).position(|pair| pair == [0xFF, code]).map(|at| from + at)
+        rest.windows(2)
+            .position(|pair| pair == [0xFF, code])
+            .map(|at| from + at)
     };
     // Inside the scan 0xFF is always followed by 0 or a restart marker (ITU-T T.81, B.1.1.5), so the first end of
     // image behind the start of scan is the image's own, not a thumbnail's.
-    let complete = marker(0xDA, 0).and_then(|scan| marker(0xD9, scan)).is_some();
+    let complete = marker(0xDA, 0)
+        .and_then(|scan| marker(0xD9, scan))
+        .is_some();
     if !complete {
         let reason = "the file ends before the end of its image data".to_owned();
-        return Err(SegmentError::Truncated { format: "JPEG", reason });
+        return Err(SegmentError::Truncated {
+            format: "JPEG",
+            reason,
+        });
     }
     Ok(file)
 }

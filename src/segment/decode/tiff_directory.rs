@@ -96,10 +96,19 @@ impl<'a, R: BufRead + Seek> Directories<'a, R> {
         read_exact(reader, &mut head)?;
         let big_endian = head[0] == b'M';
         let big_tiff = head[2].max(head[3]) == 43;
-        let layout = Layout { big_endian, big_tiff };
-        let mut this = Self { reader, layout, offsets: Vec::new() };
+        let layout = Layout {
+            big_endian,
+            big_tiff,
+        };
+        let mut this = Self {
+            reader,
+            layout,
+            offsets: Vec::new(),
+        };
         if big_tiff && this.number(4)? != u64::from(if big_endian { 0x0008_0000_u32 } else { 8 }) {
-            return Err(damaged("the BigTIFF header does not say eight-byte offsets"));
+            return Err(damaged(
+                "the BigTIFF header does not say eight-byte offsets",
+            ));
         }
         this.follow_chain(limits.max_pages)?;
         Ok(this)
@@ -113,7 +122,10 @@ impl<'a, R: BufRead + Seek> Directories<'a, R> {
     /// Reads the directory of a page, counted from 0.
     pub fn page(&mut self, page: u32) -> Result<Page, SegmentError> {
         let Some(&offset) = self.offsets.get(page as usize) else {
-            return Err(SegmentError::NoSuchPage { page, pages: self.pages() });
+            return Err(SegmentError::NoSuchPage {
+                page,
+                pages: self.pages(),
+            });
         };
         let entries = self.entries(offset)?;
         let width = self.side(&entries, WIDTH, "width")?;
@@ -123,7 +135,10 @@ impl<'a, R: BufRead + Seek> Directories<'a, R> {
             return Err(damaged(&format!("{samples} samples per pixel")));
         }
         for tag in [TILE_WIDTH, TILE_LENGTH] {
-            if self.unsigned(&entries, tag)?.is_some_and(|side| side > 1 << 20) {
+            if self
+                .unsigned(&entries, tag)?
+                .is_some_and(|side| side > 1 << 20)
+            {
                 return Err(damaged("a tile with a side above 2^20 pixels"));
             }
         }
@@ -152,7 +167,8 @@ impl<'a, R: BufRead + Seek> Directories<'a, R> {
             let count = self.entry_count(next)?;
             self.offsets.push(next);
             let skip = count * self.layout.entry_bytes();
-            self.reader.seek_relative(i64::try_from(skip).unwrap_or(i64::MAX))?;
+            self.reader
+                .seek_relative(i64::try_from(skip).unwrap_or(i64::MAX))?;
             next = self.number(self.layout.offset_bytes())?;
         }
         if self.offsets.is_empty() {
@@ -189,12 +205,23 @@ impl<'a, R: BufRead + Seek> Directories<'a, R> {
         let count = self.number(offset_bytes)?;
         let field = self.number(offset_bytes)?;
         let inside = count.saturating_mul(kind_bytes(kind)) <= offset_bytes as u64;
-        let value_at = if inside { at + 4 + offset_bytes as u64 } else { field };
-        Ok(Entry { tag, kind, count, value_at })
+        let value_at = if inside {
+            at + 4 + offset_bytes as u64
+        } else {
+            field
+        };
+        Ok(Entry {
+            tag,
+            kind,
+            count,
+            value_at,
+        })
     }
 
     fn side(&mut self, entries: &[Entry], tag: u16, name: &str) -> Result<u32, SegmentError> {
-        let side = self.unsigned(entries, tag)?.ok_or_else(|| damaged(&format!("no {name}")))?;
+        let side = self
+            .unsigned(entries, tag)?
+            .ok_or_else(|| damaged(&format!("no {name}")))?;
         u32::try_from(side)
             .ok()
             .filter(|side| *side > 0)
@@ -203,13 +230,19 @@ impl<'a, R: BufRead + Seek> Directories<'a, R> {
 
     /// The first value of a tag of whole numbers.
     fn unsigned(&mut self, entries: &[Entry], tag: u16) -> Result<Option<u64>, SegmentError> {
-        let Some(entry) = entries.iter().find(|entry| entry.tag == tag) else { return Ok(None) };
+        let Some(entry) = entries.iter().find(|entry| entry.tag == tag) else {
+            return Ok(None);
+        };
         let bytes = match entry.kind {
             1 => 1,
             3 => 2,
             4 => 4,
             16 => 8,
-            kind => return Err(damaged(&format!("tag {tag} has type {kind}, not a whole number"))),
+            kind => {
+                return Err(damaged(&format!(
+                    "tag {tag} has type {kind}, not a whole number"
+                )));
+            }
         };
         if entry.count == 0 {
             return Ok(None);
@@ -220,7 +253,9 @@ impl<'a, R: BufRead + Seek> Directories<'a, R> {
 
     /// A tag's bytes; nothing where there is none, it is too long, or it lies outside the file.
     fn bytes(&mut self, entries: &[Entry], tag: u16) -> Result<Option<Vec<u8>>, SegmentError> {
-        let Some(entry) = entries.iter().find(|entry| entry.tag == tag) else { return Ok(None) };
+        let Some(entry) = entries.iter().find(|entry| entry.tag == tag) else {
+            return Ok(None);
+        };
         let length = entry.count.saturating_mul(kind_bytes(entry.kind));
         if length > VALUE_MAX_BYTES {
             return Ok(None);
@@ -237,7 +272,12 @@ impl<'a, R: BufRead + Seek> Directories<'a, R> {
         let y = self.rational(entries, Y_RESOLUTION)?;
         // Not every writer gives the unit a whole number's type; it is not worth refusing the image.
         let unit = self.unsigned(entries, RESOLUTION_UNIT).unwrap_or(None);
-        Ok(pixel_size::of_tiff(&String::from_utf8_lossy(&description), x, y, unit))
+        Ok(pixel_size::of_tiff(
+            &String::from_utf8_lossy(&description),
+            x,
+            y,
+            unit,
+        ))
     }
 
     fn rational(&mut self, entries: &[Entry], tag: u16) -> Result<Option<f64>, SegmentError> {
@@ -245,7 +285,10 @@ impl<'a, R: BufRead + Seek> Directories<'a, R> {
             return Ok(None);
         };
         let (over, under) = bytes.split_at(4);
-        let (over, under) = (self.layout.value(over) as f64, self.layout.value(under) as f64);
+        let (over, under) = (
+            self.layout.value(over) as f64,
+            self.layout.value(under) as f64,
+        );
         Ok((under > 0.0 && over > 0.0).then(|| over / under))
     }
 
@@ -255,7 +298,10 @@ impl<'a, R: BufRead + Seek> Directories<'a, R> {
         }
         let bytes = self.bytes(entries, COLOR_MAP)?;
         let bytes = bytes.ok_or_else(|| damaged("a palette image without its palette"))?;
-        let colors = bytes.chunks_exact(2).map(|pair| self.layout.value(pair) as u16).collect();
+        let colors = bytes
+            .chunks_exact(2)
+            .map(|pair| self.layout.value(pair) as u16)
+            .collect();
         let entry = entries.iter().find(|entry| entry.tag == PHOTOMETRIC);
         Ok(entry.map(|entry| Palette {
             photometric_offset: entry.value_at,
@@ -283,7 +329,11 @@ impl Layout {
 
     fn value(self, bytes: &[u8]) -> u64 {
         let add = |value: u64, byte: &u8| value << 8 | u64::from(*byte);
-        if self.big_endian { bytes.iter().fold(0, add) } else { bytes.iter().rev().fold(0, add) }
+        if self.big_endian {
+            bytes.iter().fold(0, add)
+        } else {
+            bytes.iter().rev().fold(0, add)
+        }
     }
 }
 
@@ -298,15 +348,20 @@ fn kind_bytes(kind: u16) -> u64 {
 }
 
 fn damaged(reason: &str) -> SegmentError {
-    SegmentError::Damaged { format: "TIFF", reason: reason.to_owned() }
+    SegmentError::Damaged {
+        format: "TIFF",
+        reason: reason.to_owned(),
+    }
 }
 
 fn read_exact(reader: &mut impl Read, buffer: &mut [u8]) -> Result<(), SegmentError> {
-    reader.read_exact(buffer).map_err(|error| match error.kind() {
-        std::io::ErrorKind::UnexpectedEof => SegmentError::Truncated {
-            format: "TIFF",
-            reason: "a directory lies outside the file".to_owned(),
-        },
-        _ => SegmentError::Io(error),
-    })
+    reader
+        .read_exact(buffer)
+        .map_err(|error| match error.kind() {
+            std::io::ErrorKind::UnexpectedEof => SegmentError::Truncated {
+                format: "TIFF",
+                reason: "a directory lies outside the file".to_owned(),
+            },
+            _ => SegmentError::Io(error),
+        })
 }

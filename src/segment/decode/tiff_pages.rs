@@ -22,7 +22,9 @@ pub(super) fn decode<R: BufRead + Seek>(
     limits.check(directory.width, directory.height, bytes)?;
     check_length(&directory, bytes)?;
     let disguised = Disguised::new(reader, directory.palette.as_ref())?;
-    let mut decoder = Decoder::new(disguised).map_err(explain)?.with_limits(own(limits));
+    let mut decoder = Decoder::new(disguised)
+        .map_err(explain)?
+        .with_limits(own(limits));
     if page > 0 {
         decoder.seek_to_image(page as usize).map_err(explain)?;
     }
@@ -48,7 +50,10 @@ fn check_length(page: &Page, bytes: u64) -> Result<(), SegmentError> {
     let wanted = bits.div_ceil(8) * u64::from(page.height);
     if page.uncompressed && wanted > bytes {
         let reason = format!("the pixel data have {wanted} bytes, the file {bytes}");
-        return Err(SegmentError::Truncated { format: "TIFF", reason });
+        return Err(SegmentError::Truncated {
+            format: "TIFF",
+            reason,
+        });
     }
     Ok(())
 }
@@ -60,10 +65,19 @@ fn check_offsets<R: BufRead + Seek>(
 ) -> Result<(), SegmentError> {
     for tag in [Tag::StripOffsets, Tag::TileOffsets] {
         let offsets = decoder.find_tag_unsigned_vec::<u64>(tag).map_err(explain)?;
-        let outside = offsets.into_iter().flatten().enumerate().find(|(_, at)| *at >= bytes);
+        let outside = offsets
+            .into_iter()
+            .flatten()
+            .enumerate()
+            .find(|(_, at)| *at >= bytes);
         if let Some((index, at)) = outside {
-            let reason = format!("part {index} of the pixel data begins at {at}, behind the file's end at {bytes}");
-            return Err(SegmentError::Truncated { format: "TIFF", reason });
+            let reason = format!(
+                "part {index} of the pixel data begins at {at}, behind the file's end at {bytes}"
+            );
+            return Err(SegmentError::Truncated {
+                format: "TIFF",
+                reason,
+            });
         }
     }
     Ok(())
@@ -92,7 +106,9 @@ fn read_plane<R: BufRead + Seek>(
     limits: &Limits,
 ) -> Result<Samples, SegmentError> {
     let color = decoder.colortype().map_err(explain)?;
-    let planar = decoder.find_tag_unsigned::<u16>(Tag::PlanarConfiguration).map_err(explain)?;
+    let planar = decoder
+        .find_tag_unsigned::<u16>(Tag::PlanarConfiguration)
+        .map_err(explain)?;
     let planar = planar == Some(2) && page.samples > 1;
     let channels = channels(color, page, planar)?;
     let planes = match channels {
@@ -101,14 +117,20 @@ fn read_plane<R: BufRead + Seek>(
     };
     let pixels = page.width as usize * page.height as usize;
     limits.check_buffer(pixels as u64 * 4)?;
-    let greys = page.palette.as_ref().map(|p| palette::greys(p, page.bits)).transpose()?;
+    let greys = page
+        .palette
+        .as_ref()
+        .map(|p| palette::greys(p, page.bits))
+        .transpose()?;
     let mut plane = Plane::new(pixels, page.width as usize);
     let (across, down) = grid(decoder, page);
     for index in 0..across * down {
         let place = place(decoder, page, index, across);
         let mut parts = Vec::with_capacity(planes);
         for part in 0..planes {
-            let chunk = decoder.read_chunk((part * across * down + index) as u32).map_err(explain)?;
+            let chunk = decoder
+                .read_chunk((part * across * down + index) as u32)
+                .map_err(explain)?;
             parts.push(unpacked(chunk, page.bits, &place));
         }
         plane.put(&place, &parts, channels, greys.as_deref())?;
@@ -120,7 +142,10 @@ fn channels(color: ColorType, page: &Page, planar: bool) -> Result<Channels, Seg
     let samples = if planar { 1 } else { usize::from(page.samples) };
     if !matches!(page.bits, 1 | 2 | 4 | 8 | 16 | 32 | 64) || (page.bits < 8 && samples > 1) {
         let reason = format!("{samples} samples of {} bits", page.bits);
-        return Err(SegmentError::Unsupported { format: "TIFF", reason });
+        return Err(SegmentError::Unsupported {
+            format: "TIFF",
+            reason,
+        });
     }
     match color {
         ColorType::Gray(_) | ColorType::Multiband { .. } => Ok(Channels::First(samples)),
@@ -132,7 +157,10 @@ fn channels(color: ColorType, page: &Page, planar: bool) -> Result<Channels, Seg
             ColorType::RGBA(_) if !planar => 4,
             _ => samples,
         })),
-        other => Err(SegmentError::Unsupported { format: "TIFF", reason: format!("colours as {other:?}") }),
+        other => Err(SegmentError::Unsupported {
+            format: "TIFF",
+            reason: format!("colours as {other:?}"),
+        }),
     }
 }
 
@@ -153,12 +181,19 @@ fn place<R: BufRead + Seek>(
     let y = (index / across) * chunk_height as usize;
     let width = (page.width as usize - x).min(chunk_width as usize);
     let height = (page.height as usize - y).min(chunk_height as usize);
-    Place { x, y, width, height }
+    Place {
+        x,
+        y,
+        width,
+        height,
+    }
 }
 
 /// Spreads samples of fewer than 8 bits, which arrive packed, high bits first, rows on whole bytes.
 fn unpacked(chunk: DecodingResult, bits: u16, place: &Place) -> DecodingResult {
-    let DecodingResult::U8(packed) = chunk else { return chunk };
+    let DecodingResult::U8(packed) = chunk else {
+        return chunk;
+    };
     if bits >= 8 {
         return DecodingResult::U8(packed);
     }
@@ -184,7 +219,11 @@ struct Plane {
 
 impl Plane {
     fn new(pixels: usize, width: usize) -> Self {
-        Self { samples: Samples::U8(Vec::new()), pixels, width }
+        Self {
+            samples: Samples::U8(Vec::new()),
+            pixels,
+            width,
+        }
     }
 
     fn put(
@@ -202,7 +241,9 @@ impl Plane {
                     _ => None,
                 })?;
                 let color = |r: u8, g: u8, b: u8| luminance(r.into(), g.into(), b.into()) as u8;
-                let look_up = |value: u8| greys.map_or(value, |greys| greys[usize::from(value) % greys.len()]);
+                let look_up = |value: u8| {
+                    greys.map_or(value, |greys| greys[usize::from(value) % greys.len()])
+                };
                 fill(self.bytes(), width, place, &parts, channels, look_up, color)
             }
             DecodingResult::U16(_) => {
@@ -211,12 +252,28 @@ impl Plane {
                     _ => None,
                 })?;
                 let color = |r: u16, g: u16, b: u16| luminance(r.into(), g.into(), b.into()) as u16;
-                fill(self.words(), width, place, &parts, channels, |value| value, color)
+                fill(
+                    self.words(),
+                    width,
+                    place,
+                    &parts,
+                    channels,
+                    |value| value,
+                    color,
+                )
             }
             _ => {
                 let parts: Vec<Vec<f32>> = parts.iter().map(reals).collect();
                 let parts: Vec<&[f32]> = parts.iter().map(Vec::as_slice).collect();
-                fill(self.reals(), width, place, &parts, channels, finite, luminance_f32)
+                fill(
+                    self.reals(),
+                    width,
+                    place,
+                    &parts,
+                    channels,
+                    finite,
+                    luminance_f32,
+                )
             }
         }
     }
@@ -225,7 +282,9 @@ impl Plane {
         if !matches!(&self.samples, Samples::U8(values) if values.len() == self.pixels) {
             self.samples = Samples::U8(vec![0; self.pixels]);
         }
-        let Samples::U8(values) = &mut self.samples else { return &mut [] };
+        let Samples::U8(values) = &mut self.samples else {
+            return &mut [];
+        };
         values
     }
 
@@ -233,7 +292,9 @@ impl Plane {
         if !matches!(&self.samples, Samples::U16(_)) {
             self.samples = Samples::U16(vec![0; self.pixels]);
         }
-        let Samples::U16(values) = &mut self.samples else { return &mut [] };
+        let Samples::U16(values) = &mut self.samples else {
+            return &mut [];
+        };
         values
     }
 
@@ -241,7 +302,9 @@ impl Plane {
         if !matches!(&self.samples, Samples::F32(_)) {
             self.samples = Samples::F32(vec![0.0; self.pixels]);
         }
-        let Samples::F32(values) = &mut self.samples else { return &mut [] };
+        let Samples::F32(values) = &mut self.samples else {
+            return &mut [];
+        };
         values
     }
 }
@@ -269,7 +332,9 @@ fn fill<T: Copy>(
     };
     let wanted = place.width * place.height * step;
     if parts.iter().any(|part| part.len() < wanted) {
-        return Err(damaged("a strip or tile with fewer values than its size asks for"));
+        return Err(damaged(
+            "a strip or tile with fewer values than its size asks for",
+        ));
     }
     for row in 0..place.height {
         let to = (place.y + row) * plane_width + place.x;
@@ -279,7 +344,9 @@ fn fill<T: Copy>(
             let at = from + x * step;
             *value = match (channels, parts) {
                 (Channels::First(_), _) => single(parts[0][at]),
-                (Channels::Color(_), [reds, greens, blues]) => color(reds[at], greens[at], blues[at]),
+                (Channels::Color(_), [reds, greens, blues]) => {
+                    color(reds[at], greens[at], blues[at])
+                }
                 (Channels::Color(_), _) => color(parts[0][at], parts[0][at + 1], parts[0][at + 2]),
             };
         }
@@ -313,7 +380,10 @@ fn finite(value: f32) -> f32 {
 }
 
 fn damaged(reason: &str) -> SegmentError {
-    SegmentError::Damaged { format: "TIFF", reason: reason.to_owned() }
+    SegmentError::Damaged {
+        format: "TIFF",
+        reason: reason.to_owned(),
+    }
 }
 
 fn explain(error: TiffError) -> SegmentError {
@@ -321,9 +391,18 @@ fn explain(error: TiffError) -> SegmentError {
     match error {
         TiffError::IoError(error) if error.kind() == ErrorKind::UnexpectedEof => {
             let reason = "the file ends before its pixel data do".to_owned();
-            SegmentError::Truncated { format: "TIFF", reason }
+            SegmentError::Truncated {
+                format: "TIFF",
+                reason,
+            }
         }
-        TiffError::UnsupportedError(_) => SegmentError::Unsupported { format: "TIFF", reason },
-        _ => SegmentError::Damaged { format: "TIFF", reason },
+        TiffError::UnsupportedError(_) => SegmentError::Unsupported {
+            format: "TIFF",
+            reason,
+        },
+        _ => SegmentError::Damaged {
+            format: "TIFF",
+            reason,
+        },
     }
 }
