@@ -1,2 +1,4 @@
 //! The one integration binary: `support` starts what a test needs, `conformance` holds each seam's promises,
 //! every other file is one noun of the product.
+
+mod conformance;
