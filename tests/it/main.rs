@@ -2,3 +2,5 @@
 //! every other file is one noun of the product.
 
 mod conformance;
+mod services;
+mod support;
