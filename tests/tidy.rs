@@ -32,7 +32,7 @@ const LAYERS: &[&[&str]] = &[
     &["app"],
     &["api", "realtime", "worker", "ops", "web"],
     &["roles"],
-    &["cli", "main", "lib"],
+    &["cli", "main", "lib", "build"],
 ];
 
 /// Lower rooms that a room must not import all the same.

@@ -64,7 +64,7 @@ fn is_root(path: &str) -> bool {
     let parts: Vec<&str> = path.split('/').collect();
     matches!(
         parts[..],
-        ["src", "lib.rs" | "main.rs"]
+        ["src", "lib.rs" | "main.rs" | "build.rs"]
             | ["src", "bin", _]
             | ["tests", _]
             | ["tests", _, "main.rs"]
