@@ -9,3 +9,4 @@ pub mod queue;
 pub mod segment;
 pub mod settings;
 pub mod state;
+pub mod worker;
