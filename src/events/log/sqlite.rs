@@ -7,6 +7,7 @@
 
 mod balance;
 mod group;
+mod inspect;
 mod member;
 mod records;
 mod topics;
@@ -154,12 +155,12 @@ impl EventLog for SqliteLog {
     }
 
     async fn lag(&self, group: &str, topics: &[&str]) -> Result<BTreeMap<Partition, i64>, Error> {
-        Ok(group::lag(&mut self.shared.db.reader().await?, group, topics).await?)
+        Ok(inspect::lag(&mut self.shared.db.reader().await?, group, topics).await?)
     }
 
     async fn members(&self, group: &str) -> Result<Vec<Member>, Error> {
         let now_ms = self.shared.now_ms();
-        Ok(group::members(&mut self.shared.db.reader().await?, group, now_ms).await?)
+        Ok(inspect::members(&mut self.shared.db.reader().await?, group, now_ms).await?)
     }
 
     async fn browse(
