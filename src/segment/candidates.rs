@@ -23,6 +23,9 @@ const RIM_PER_SMOOTHING: f64 = 3.0;
 /// A rim is thicker than this in any case, in pixels.
 const RIM_MIN_PX: f64 = 4.0;
 
+/// A rim stands out from the background by at least this share of its object's plateau.
+const RIM_SHARE: f32 = 0.12;
+
 /// An object's plateau must reach this share of the level that parts objects from background in the whole image.
 const PLATEAU_SHARE: f32 = 0.5;
 
@@ -64,6 +67,7 @@ pub(super) fn find(
         return ControlFlow::Continue(Err("every pixel has the same value".to_owned()));
     };
     let mut best = Vec::new();
+    eprintln!("B {:?}\nD {:?}", histogram.levels(4.0), histogram.reversed().levels(4.0));
     for (sign, done) in [(1.0, 60), (-1.0, 80)] {
         let wanted = if sign > 0.0 {
             Polarity::Bright
@@ -156,9 +160,20 @@ impl<'a> Search<'a> {
         self.sign * self.flat.values[index] - self.levels.background
     }
 
+    /// The objects in a component above the low level. What is less than a small share of the component's own plateau
+    /// is dirt or stray light round an object, not its rim.
     fn of_component(&self, runs: &[Run]) -> Vec<Candidate> {
         let low = label::mask_of(runs);
-        let plateau = self.plateau(runs);
+        let level = RIM_SHARE * self.plateau(&low);
+        if level <= self.levels.low {
+            return self.of_object(low);
+        }
+        let parts = label::parts_of(&self.above(&low, level), self.min_area);
+        parts.into_iter().flat_map(|part| self.of_object(part)).collect()
+    }
+
+    fn of_object(&self, low: Mask) -> Vec<Candidate> {
+        let plateau = self.plateau(&low);
         if plateau < PLATEAU_SHARE * self.levels.high || self.is_rim(&low) || self.is_mark(&low) {
             return Vec::new();
         }
@@ -169,30 +184,27 @@ impl<'a> Search<'a> {
             .map(|part| self.filled(part))
             .collect();
         let inner: u64 = parts.iter().map(Mask::area).sum();
-        let masks = if self.has_rim_of_its_own(low.area(), inner) {
-            self.split(low)
-                .into_iter()
-                .map(|whole| self.with_cores(whole, &half))
-                .collect()
-        } else {
-            let split = parts.into_iter().flat_map(|part| self.split(part));
-            split.map(|whole| (whole, Vec::new())).collect::<Vec<_>>()
-        };
-        masks
-            .into_iter()
-            .filter_map(|(whole, cores)| self.judge(whole, cores))
-            .collect()
+        if self.has_rim_of_its_own(low.area(), inner) {
+            let wholes = self.split(low).into_iter().map(|whole| self.with_cores(whole, &half));
+            let found: Vec<Candidate> = wholes.filter_map(|(whole, cores)| self.judge(whole, cores)).collect();
+            if !found.is_empty() {
+                return found;
+            }
+        }
+        let wholes = parts.into_iter().flat_map(|part| self.split(part));
+        wholes.filter_map(|whole| self.judge(whole, Vec::new())).collect()
     }
 
-    /// The height that a tenth of the component exceeds.
-    fn plateau(&self, runs: &[Run]) -> f32 {
-        let indices = runs.iter().flat_map(|run| {
-            let row = run.y as usize * self.flat.width;
-            row + run.from as usize..row + run.to as usize
-        });
-        let mut heights: Vec<f32> = indices.map(|index| self.height_at(index)).collect();
+    /// The height that a tenth of the mask exceeds.
+    fn plateau(&self, mask: &Mask) -> f32 {
+        let mut heights: Vec<f32> = self.heights(mask).collect();
         let at = heights.len() * 9 / 10;
         *heights.select_nth_unstable_by(at, f32::total_cmp).1
+    }
+
+    fn heights(&self, mask: &Mask) -> impl Iterator<Item = f32> {
+        let start = mask.y as usize * self.flat.width + mask.x as usize;
+        mask.pixels().map(move |(x, y)| self.height_at(start + y * self.flat.width + x))
     }
 
     fn above(&self, mask: &Mask, level: f32) -> Mask {
@@ -264,13 +276,8 @@ impl<'a> Search<'a> {
     }
 
     fn mean_height(&self, mask: &Mask) -> f32 {
-        let heights = mask.pixels().map(|(x, y)| {
-            let index = (mask.y as usize + y) * self.flat.width + mask.x as usize + x;
-            f64::from(self.height_at(index))
-        });
-        let (sum, count) = heights.fold((0.0, 0_u64), |(sum, count), height| {
-            (sum + height, count + 1)
-        });
+        let heights = self.heights(mask).map(f64::from);
+        let (sum, count) = heights.fold((0.0, 0_u64), |(sum, count), height| (sum + height, count + 1));
         (sum / count.max(1) as f64) as f32
     }
 
