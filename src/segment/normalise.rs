@@ -13,6 +13,12 @@ const REDUCED_SIDE_PX: usize = 128;
 /// Share of the reduced image's pixels, the smoothest, that may be background.
 const SMOOTH_SHARE: f64 = 0.5;
 
+/// The same for each tile of the reduced image.
+const SMOOTH_SHARE_OF_TILE: f64 = 0.25;
+
+/// Tiles along the longer side.
+const TILES: usize = 5;
+
 /// Rounds of fitting and leaving out.
 const FIT_ROUNDS: usize = 6;
 
@@ -168,9 +174,14 @@ struct Background {
 
 impl Background {
     fn estimate(image: &Raster) -> Self {
-        let Reduced { width, height, means: reduced, deviations } = Reduced::of(image);
+        let Reduced {
+            width,
+            height,
+            means: reduced,
+            deviations,
+        } = Reduced::of(image);
         // Objects have texture and edges, the ground has neither.
-        let smooth = smoothest(&deviations);
+        let smooth = smoothest(&deviations, width);
         let mut inlier = smooth.clone();
         let mut surface = Surface::default();
         for _ in 0..FIT_ROUNDS {
@@ -266,7 +277,10 @@ impl Reduced {
         let (full_width, full_height) = (image.width() as usize, image.height() as usize);
         let factor = full_width.max(full_height).div_ceil(REDUCED_SIDE_PX);
         let (width, height) = ((full_width / factor).max(1), (full_height / factor).max(1));
-        let (across, down) = (full_width as f64 / width as f64, full_height as f64 / height as f64);
+        let (across, down) = (
+            full_width as f64 / width as f64,
+            full_height as f64 / height as f64,
+        );
         let mut blocks = vec![Block::default(); width * height];
         let mut row = vec![0.0; full_width];
         for y in 0..full_height {
@@ -279,8 +293,16 @@ impl Reduced {
             }
         }
         let means = blocks.iter().map(|block| block.mean() as f32).collect();
-        let deviations = blocks.iter().map(|block| block.deviation() as f32).collect();
-        Self { width, height, means, deviations }
+        let deviations = blocks
+            .iter()
+            .map(|block| block.deviation() as f32)
+            .collect();
+        Self {
+            width,
+            height,
+            means,
+            deviations,
+        }
     }
 }
 
@@ -294,7 +316,10 @@ struct Block {
 impl Block {
     fn add(&mut self, values: &[f32]) {
         self.sum += f64::from(values.iter().sum::<f32>());
-        self.squares += values.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>();
+        self.squares += values
+            .iter()
+            .map(|value| f64::from(*value).powi(2))
+            .sum::<f64>();
         self.count += values.len() as u32;
     }
 
@@ -304,16 +329,45 @@ impl Block {
 
     fn deviation(&self) -> f64 {
         let mean = self.mean();
-        (self.squares / f64::from(self.count.max(1)) - mean * mean).max(0.0).sqrt()
+        (self.squares / f64::from(self.count.max(1)) - mean * mean)
+            .max(0.0)
+            .sqrt()
     }
 }
 
-/// The smoother share of the blocks.
-fn smoothest(deviations: &[f32]) -> Vec<bool> {
-    let mut sorted = deviations.to_vec();
-    let at = ((sorted.len() as f64 * SMOOTH_SHARE) as usize).min(sorted.len() - 1);
-    let limit = *sorted.select_nth_unstable_by(at, f32::total_cmp).1;
-    deviations.iter().map(|deviation| *deviation <= limit).collect()
+/// The smoother share of all blocks, and of each tile: light is noisier where it is brighter, and every region has to
+/// have its say.
+fn smoothest(deviations: &[f32], width: usize) -> Vec<bool> {
+    let height = deviations.len() / width;
+    let mut smooth = vec![false; deviations.len()];
+    mark_smoothest(
+        deviations,
+        (0..deviations.len()).collect(),
+        SMOOTH_SHARE,
+        &mut smooth,
+    );
+    let tile = width.max(height).div_ceil(TILES).max(1);
+    for top in (0..height).step_by(tile) {
+        for left in (0..width).step_by(tile) {
+            let rows = top..(top + tile).min(height);
+            let right = (left + tile).min(width);
+            let inside = rows
+                .flat_map(|y| y * width + left..y * width + right)
+                .collect();
+            mark_smoothest(deviations, inside, SMOOTH_SHARE_OF_TILE, &mut smooth);
+        }
+    }
+    smooth
+}
+
+fn mark_smoothest(deviations: &[f32], mut among: Vec<usize>, share: f64, smooth: &mut [bool]) {
+    let at = ((among.len() as f64 * share) as usize).min(among.len() - 1);
+    let by = |a: &usize, b: &usize| deviations[*a].total_cmp(&deviations[*b]);
+    let limit = deviations[*among.select_nth_unstable_by(at, by).1];
+    among
+        .iter()
+        .filter(|index| deviations[**index] <= limit)
+        .for_each(|index| smooth[*index] = true);
 }
 
 /// A quadratic surface over coordinates from -1 to 1: c · (1, x, y, x², xy, y²).

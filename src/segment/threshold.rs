@@ -65,7 +65,9 @@ impl Histogram {
     pub fn levels(&self, min_contrast: f64) -> Levels {
         let peak = self.peak();
         // Objects of either polarity widen one side of the background only.
-        let noise = self.noise_below(peak).min(self.reversed().noise_below(BINS - 1 - peak));
+        let noise = self
+            .noise_below(peak)
+            .min(self.reversed().noise_below(BINS - 1 - peak));
         let background = self.value(peak);
         let floor = self
             .index(background + min_contrast as f32 * noise)
