@@ -1,3 +1,17 @@
 //! The event backbone: facts leave the database through the outbox and are read from the log by consumer groups.
+//!
+//! A fact's way: a domain operation [`outbox::stage`]s an [`Event`] in its own transaction; the [`relay`] appends it to
+//! the [`log`] and deletes the row; consumer groups read the record and decode it with [`Event::from_record`].
 
+pub mod envelope;
+mod error;
 pub mod log;
+pub mod outbox;
+pub mod partition;
+pub mod relay;
+pub mod topics;
+pub mod types;
+
+pub use envelope::{Envelope, Event};
+pub use error::Error;
+pub use types::Fact;

@@ -89,3 +89,8 @@ pub fn compute_pool(threads: usize, active: usize, queued: usize) {
     gauge!("spheroctl_compute_active").set(active as f64);
     gauge!("spheroctl_compute_queued").set(queued as f64);
 }
+
+/// Ids that the queue gave out although their rows no longer wait.
+pub fn stale_offers(count: u64) {
+    counter!("spheroctl_queue_stale_offers_total").increment(count);
+}

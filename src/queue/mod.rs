@@ -19,6 +19,19 @@ use crate::kit::id::JobId;
 
 pub use crate::state::Error;
 
+/// The priority that is claimed last.
+pub const PRIORITY_MIN: u8 = 1;
+
+/// The priority that is claimed first.
+pub const PRIORITY_MAX: u8 = 10;
+
+/// Jobs that are handled in one step of the store: longer lists are cut, so that no call holds the store for long.
+pub const BATCH_MAX: usize = 1_000;
+
+/// Delayed jobs that one claim moves to those that wait. Were more to become due in one instant, the rest would follow
+/// with the next claim: a bound on the time of one claim, at the price of strict order in that case.
+pub const PROMOTED_PER_CLAIM_MAX: usize = 1_000;
+
 /// A queue handle as it is passed around.
 pub type SharedQueue = Arc<dyn JobQueue>;
 
@@ -27,7 +40,7 @@ pub type SharedQueue = Arc<dyn JobQueue>;
 pub struct Offer {
     /// The job.
     pub job: JobId,
-    /// 1 (last) to 10 (first).
+    /// [`PRIORITY_MIN`] (last) to [`PRIORITY_MAX`] (first); values outside count as the nearer of the two.
     pub priority: u8,
     /// Time until it may be claimed; zero for now.
     pub delay: Duration,
@@ -40,7 +53,7 @@ pub enum Lease {
     Held,
     /// Held, and prolonged, but somebody wants the job to stop.
     Cancelled,
-    /// Somebody else's now.
+    /// No longer the owner's: somebody else's, or waiting again.
     Lost,
     /// The queue knows nothing of this job: it lost its memory, or the job has left it.
     Unknown,
@@ -66,13 +79,15 @@ pub struct Depth {
     pub active: u64,
 }
 
-/// The contract. Time is the store's own (Redis `TIME`; memory: the `Clock`).
+/// The contract. Time is the store's own (Redis `TIME`, in milliseconds; memory: the `Clock`). A lease that has run out
+/// is still its owner's until the job is requeued, so that a late renewal saves the work. Any number of jobs may be
+/// passed at once; each [`BATCH_MAX`] of them are one step.
 #[async_trait]
 pub trait JobQueue: Send + Sync + std::fmt::Debug + 'static {
     /// Offers jobs; the answer says for each whether it waits now (false: it is leased).
     async fn offer(&self, offers: &[Offer]) -> Result<Vec<bool>, Error>;
 
-    /// Leases at most `limit` due jobs to `owner` for `lease`: highest priority first, within one in the order of
+    /// Leases at most `limit` (and [`BATCH_MAX`]) due jobs to `owner` for `lease`: highest priority first, within one in the order of
     /// the first offer. Jobs whose lease has run out are not given away here; see [`JobQueue::expired`].
     async fn claim(&self, owner: &str, limit: usize, lease: Duration) -> Result<Vec<JobId>, Error>;
 
@@ -87,13 +102,15 @@ pub trait JobQueue: Send + Sync + std::fmt::Debug + 'static {
         lease: Duration,
     ) -> Result<Vec<Lease>, Error>;
 
-    /// Takes the lease of a job that the queue does not know (it lost its memory); false when somebody holds it.
+    /// Takes the lease of a job that the queue does not know (it lost its memory), or that waits because it was
+    /// offered again meanwhile; false when somebody else holds it. A job that was not known has the lowest priority
+    /// and the last place from now on, until an offer after its release says otherwise.
     async fn adopt(&self, owner: &str, job: JobId, lease: Duration) -> Result<bool, Error>;
 
     /// Ends `owner`'s leases; those that it no longer holds are left alone and answered with false.
     async fn release(&self, owner: &str, jobs: &[(JobId, Release)]) -> Result<Vec<bool>, Error>;
 
-    /// At most `limit` jobs whose lease has run out. They stay leased until they are offered by [`JobQueue::requeue`] or
+    /// At most `limit` (and [`BATCH_MAX`]) jobs whose lease has run out. They stay leased until they are offered by [`JobQueue::requeue`] or
     /// removed: the caller writes the row first.
     async fn expired(&self, limit: usize) -> Result<Vec<JobId>, Error>;
 

@@ -7,6 +7,7 @@
 //! * *lifetime*: after it the entry is gone, as if deleted.
 //! * *channel*: a name that messages are published to; nothing is kept for those who come later.
 
+mod fanout;
 pub mod instances;
 pub mod memory;
 pub mod redis;

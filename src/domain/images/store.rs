@@ -1,0 +1,98 @@
+//! Statements on `images`.
+
+use chrono::{DateTime, Utc};
+use sqlx::FromRow;
+use uuid::Uuid;
+
+use crate::db::{Error, Tx, on_tx};
+use crate::kit::id::{FileId, ImageId, ProjectId};
+
+use super::Image;
+
+const INSERT: &str = "
+    insert into images
+        (id, project_id, file_id, name, width, height, pages, bits_per_sample, pixel_size_um, created_at)
+    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+
+const BY_ID: &str = "
+    select id, project_id, file_id, name, width, height, pages, bits_per_sample, pixel_size_um, created_at
+    from images
+    where id = $1";
+
+const OF_PROJECT: &str = "
+    select id, project_id, file_id, name, width, height, pages, bits_per_sample, pixel_size_um, created_at
+    from images
+    where project_id = $1 and id < $2
+    order by id desc
+    limit $3";
+
+#[derive(FromRow)]
+struct ImageRow {
+    id: ImageId,
+    project_id: ProjectId,
+    file_id: FileId,
+    name: String,
+    width: i64,
+    height: i64,
+    pages: i64,
+    bits_per_sample: i64,
+    pixel_size_um: Option<f64>,
+    created_at: DateTime<Utc>,
+}
+
+impl From<ImageRow> for Image {
+    fn from(row: ImageRow) -> Self {
+        Self {
+            id: row.id,
+            project: row.project_id,
+            file: row.file_id,
+            name: row.name,
+            width: row.width.unsigned_abs(),
+            height: row.height.unsigned_abs(),
+            pages: row.pages.unsigned_abs(),
+            bits_per_sample: row.bits_per_sample.unsigned_abs(),
+            pixel_size_um: row.pixel_size_um,
+            created_at: row.created_at,
+        }
+    }
+}
+
+pub(super) async fn insert(tx: &mut Tx, image: &Image) -> Result<(), Error> {
+    on_tx!(tx, |conn| sqlx::query(INSERT)
+        .bind(image.id)
+        .bind(image.project)
+        .bind(image.file)
+        .bind(&image.name)
+        .bind(image.width.cast_signed())
+        .bind(image.height.cast_signed())
+        .bind(image.pages.cast_signed())
+        .bind(image.bits_per_sample.cast_signed())
+        .bind(image.pixel_size_um)
+        .bind(image.created_at)
+        .execute(conn)
+        .await
+        .map(drop))?;
+    Ok(())
+}
+
+pub(super) async fn by_id(tx: &mut Tx, id: ImageId) -> Result<Option<Image>, Error> {
+    let row: Option<ImageRow> =
+        on_tx!(tx, |conn| sqlx::query_as(BY_ID).bind(id).fetch_optional(conn).await)?;
+    Ok(row.map(Image::from))
+}
+
+pub(super) async fn of_project(
+    tx: &mut Tx,
+    project: ProjectId,
+    before: Option<ImageId>,
+    limit: u32,
+) -> Result<Vec<Image>, Error> {
+    let before = before.unwrap_or(ImageId::from_uuid(Uuid::max()));
+    let rows: Vec<ImageRow> = on_tx!(tx, |conn| sqlx::query_as(OF_PROJECT)
+        .bind(project)
+        .bind(before)
+        .bind(i64::from(limit))
+        .fetch_all(conn)
+        .await)?;
+    Ok(rows.into_iter().map(Image::from).collect())
+}

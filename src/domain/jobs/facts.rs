@@ -1,0 +1,57 @@
+//! What happens to jobs, as facts for the event log.
+
+use crate::events::types::{JobCancelled, JobCompleted, JobFailed, JobRef, JobSubmitted};
+use crate::events::{Event, Fact};
+use crate::kit::clock::Clock;
+use crate::segment::Segmentation;
+
+use super::{Job, JobError};
+
+/// A job waits.
+pub(super) fn submitted(clock: &dyn Clock, job: &Job) -> Event {
+    let payload = JobSubmitted {
+        job: about(job),
+        kind: job.kind.name().to_owned(),
+        priority: i64::from(job.priority),
+    };
+    Event::new(Fact::JobSubmitted(payload), clock)
+}
+
+/// A job has its result.
+pub(super) fn completed(clock: &dyn Clock, job: &Job, result: &Segmentation) -> Event {
+    let payload = JobCompleted {
+        job: about(job),
+        attempt: job.attempt,
+        segmentation_id: None,
+        object_count: i64::try_from(result.objects.len()).ok(),
+        segmenter: Some(result.segmenter.clone()),
+    };
+    Event::new(Fact::JobCompleted(payload), clock)
+}
+
+/// A run failed; with `dead`, for good.
+pub(super) fn failed(clock: &dyn Clock, job: &Job, error: &JobError, dead: bool) -> Event {
+    let payload = JobFailed {
+        job: about(job),
+        attempt: job.attempt,
+        error_class: error.class.clone(),
+        error_text: error.text.clone(),
+    };
+    let fact = if dead { Fact::JobDead(payload) } else { Fact::JobFailed(payload) };
+    Event::new(fact, clock)
+}
+
+/// Somebody stopped a job.
+pub(super) fn cancelled(clock: &dyn Clock, job: &Job) -> Event {
+    Event::new(Fact::JobCancelled(JobCancelled { job: about(job) }), clock)
+}
+
+fn about(job: &Job) -> JobRef {
+    JobRef {
+        job_id: job.id,
+        task_id: job.task_id.clone(),
+        project_id: job.project,
+        image_id: job.image,
+        owner: job.owner,
+    }
+}

@@ -1,0 +1,496 @@
+//! Statements on `queue_jobs` and `job_attempts`. Every write to a running job names its attempt.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use sqlx::FromRow;
+use sqlx::types::Json;
+use uuid::Uuid;
+
+use crate::db::{Error, Tx, batch, on_tx};
+use crate::kit::id::{ImageId, JobId, ProjectId, UserId};
+use crate::segment::Parameters;
+
+use super::{Job, JobError, Kind, Status};
+
+const INSERT_POSTGRES: &str = "
+    insert into queue_jobs
+        (id, task_id, kind, project_id, image_id, page, owner, priority, parameters, status, attempt,
+         failures, max_failures, crashes, progress, created_at, updated_at, scheduled_at)
+    select id, task_id, kind, project_id, image_id, page, owner, priority, parameters, 'queued', 0,
+        0, max_failures, 0, 0, created_at, created_at, created_at
+    from json_to_recordset($1::json) as row
+        (id uuid, task_id text, kind text, project_id uuid, image_id uuid, page bigint, owner uuid,
+         priority bigint, parameters jsonb, max_failures bigint, created_at timestamptz)";
+
+const INSERT_SQLITE: &str = "
+    insert into queue_jobs
+        (id, task_id, kind, project_id, image_id, page, owner, priority, parameters, status, attempt,
+         failures, max_failures, crashes, progress, created_at, updated_at, scheduled_at)
+    select unhex(value ->> 'id', '-'), value ->> 'task_id', value ->> 'kind',
+        unhex(value ->> 'project_id', '-'), unhex(value ->> 'image_id', '-'), value ->> 'page',
+        unhex(value ->> 'owner', '-'), value ->> 'priority', value -> 'parameters', 'queued', 0,
+        0, value ->> 'max_failures', 0, 0,
+        value ->> 'created_at', value ->> 'created_at', value ->> 'created_at'
+    from json_each($1)";
+
+const BY_ID: &str = "
+    select *
+    from queue_jobs
+    where id = $1";
+
+const BY_IDS_POSTGRES: &str = "
+    select *
+    from queue_jobs
+    where id in (select value::uuid from json_array_elements_text($1::json))
+    order by id";
+
+const BY_IDS_SQLITE: &str = "
+    select *
+    from queue_jobs
+    where id in (select unhex(value, '-') from json_each($1))
+    order by id";
+
+const OF_PROJECT: &str = "
+    select *
+    from queue_jobs
+    where project_id = $1 and id < $2 and (cast($3 as text) is null or status = $3)
+    order by id desc
+    limit $4";
+
+const QUEUED_PAGE: &str = "
+    select *
+    from queue_jobs
+    where status = 'queued' and updated_at < $1 and id > $2
+    order by id
+    limit $3";
+
+const RUNNING_PAST_ROW_LEASE: &str = "
+    select *
+    from queue_jobs
+    where status = 'running' and lease_expires_at < $1
+    order by lease_expires_at
+    limit $2";
+
+const START_POSTGRES: &str = "
+    update queue_jobs
+    set status = 'running', attempt = attempt + 1, progress = 0, lease_owner = $2, lease_expires_at = $4,
+        started_at = $3, updated_at = $3, error_class = null, error_text = null
+    where id in (select value::uuid from json_array_elements_text($1::json)) and status = 'queued'
+    returning *";
+
+const START_SQLITE: &str = "
+    update queue_jobs
+    set status = 'running', attempt = attempt + 1, progress = 0, lease_owner = $2, lease_expires_at = $4,
+        started_at = $3, updated_at = $3, error_class = null, error_text = null
+    where id in (select unhex(value, '-') from json_each($1)) and status = 'queued'
+    returning *";
+
+const OPEN_ATTEMPTS_POSTGRES: &str = "
+    insert into job_attempts (job_id, attempt, lease_owner, started_at)
+    select id, attempt, $2, started_at
+    from json_to_recordset($1::json) as row (id uuid, attempt bigint, started_at timestamptz)";
+
+const OPEN_ATTEMPTS_SQLITE: &str = "
+    insert into job_attempts (job_id, attempt, lease_owner, started_at)
+    select unhex(value ->> 'id', '-'), value ->> 'attempt', $2, value ->> 'started_at'
+    from json_each($1)";
+
+const CLOSE_ATTEMPT: &str = "
+    update job_attempts
+    set ended_at = $3, outcome = $4, error_class = $5, error_text = $6
+    where job_id = $1 and attempt = $2";
+
+const PROLONG: &str = "
+    update queue_jobs
+    set lease_expires_at = $2
+    where lease_owner = $1 and status = 'running'";
+
+const COMPLETE: &str = "
+    update queue_jobs
+    set status = 'completed', progress = 100, segmenter = $3, updated_at = $4, finished_at = $4,
+        lease_owner = null, lease_expires_at = null, error_class = null, error_text = null
+    where id = $1 and attempt = $2 and status = 'running'";
+
+const FAIL: &str = "
+    update queue_jobs
+    set status = $3, failures = failures + 1, error_class = $4, error_text = $5, scheduled_at = $6,
+        updated_at = $7, finished_at = $8, lease_owner = null, lease_expires_at = null
+    where id = $1 and attempt = $2 and status = 'running'";
+
+const CRASH: &str = "
+    update queue_jobs
+    set status = $3, crashes = crashes + 1, error_class = $4, error_text = $5, updated_at = $6,
+        finished_at = $7, lease_owner = null, lease_expires_at = null
+    where id = $1 and attempt = $2 and status = 'running'";
+
+const HAND_BACK: &str = "
+    update queue_jobs
+    set status = 'queued', updated_at = $3, lease_owner = null, lease_expires_at = null
+    where id = $1 and attempt = $2 and status = 'running'";
+
+const CANCEL_RUNNING: &str = "
+    update queue_jobs
+    set status = 'cancelled', updated_at = $3, finished_at = $3, lease_owner = null, lease_expires_at = null
+    where id = $1 and attempt = $2 and status = 'running'";
+
+const CANCEL_QUEUED: &str = "
+    update queue_jobs
+    set status = 'cancelled', cancel_requested_at = $2, updated_at = $2, finished_at = $2
+    where id = $1 and status = 'queued'";
+
+const REQUEST_CANCEL: &str = "
+    update queue_jobs
+    set cancel_requested_at = $2, updated_at = $2
+    where id = $1 and status = 'running' and cancel_requested_at is null";
+
+#[derive(Serialize)]
+struct NewRow<'j> {
+    id: JobId,
+    task_id: &'j str,
+    kind: &'static str,
+    project_id: ProjectId,
+    image_id: ImageId,
+    page: u64,
+    owner: UserId,
+    priority: u8,
+    parameters: &'j Parameters,
+    max_failures: i64,
+    #[serde(serialize_with = "batch::instant")]
+    created_at: DateTime<Utc>,
+}
+
+impl<'j> From<&'j Job> for NewRow<'j> {
+    fn from(job: &'j Job) -> Self {
+        Self {
+            id: job.id,
+            task_id: &job.task_id,
+            kind: job.kind.name(),
+            project_id: job.project,
+            image_id: job.image,
+            page: job.page,
+            owner: job.owner,
+            priority: job.priority,
+            parameters: &job.parameters,
+            max_failures: job.max_failures,
+            created_at: job.created_at,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct NewAttempt {
+    id: JobId,
+    attempt: i64,
+    #[serde(serialize_with = "batch::instant")]
+    started_at: DateTime<Utc>,
+}
+
+#[derive(FromRow)]
+struct JobRow {
+    id: JobId,
+    task_id: String,
+    kind: String,
+    project_id: ProjectId,
+    image_id: ImageId,
+    page: i64,
+    owner: UserId,
+    priority: i64,
+    parameters: Json<Parameters>,
+    status: String,
+    attempt: i64,
+    failures: i64,
+    max_failures: i64,
+    crashes: i64,
+    progress: i64,
+    cancel_requested_at: Option<DateTime<Utc>>,
+    error_class: Option<String>,
+    error_text: Option<String>,
+    segmenter: Option<String>,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+    scheduled_at: DateTime<Utc>,
+    started_at: Option<DateTime<Utc>>,
+    finished_at: Option<DateTime<Utc>>,
+}
+
+impl JobRow {
+    fn into_job(self) -> Result<Job, Error> {
+        let inconsistent = |what: String| Error::Inconsistent {
+            table: "queue_jobs",
+            id: self.id.to_string(),
+            what,
+        };
+        if self.kind != Kind::Segment.name() {
+            return Err(inconsistent(format!("kind {:?} is not of this version", self.kind)));
+        }
+        Ok(Job {
+            status: self.status.parse().map_err(inconsistent)?,
+            id: self.id,
+            task_id: self.task_id,
+            kind: Kind::Segment,
+            project: self.project_id,
+            image: self.image_id,
+            page: self.page.unsigned_abs(),
+            owner: self.owner,
+            priority: u8::try_from(self.priority).unwrap_or(1),
+            parameters: self.parameters.0,
+            attempt: self.attempt,
+            failures: self.failures,
+            max_failures: self.max_failures,
+            crashes: self.crashes,
+            progress: u8::try_from(self.progress).unwrap_or(0),
+            cancel_requested: self.cancel_requested_at.is_some(),
+            error: self.error_class.zip(self.error_text).map(|(class, text)| JobError { class, text }),
+            segmenter: self.segmenter,
+            created_at: self.created_at,
+            updated_at: self.updated_at,
+            scheduled_at: self.scheduled_at,
+            started_at: self.started_at,
+            finished_at: self.finished_at,
+        })
+    }
+}
+
+fn into_jobs(rows: Vec<JobRow>) -> Result<Vec<Job>, Error> {
+    rows.into_iter().map(JobRow::into_job).collect()
+}
+
+pub(super) async fn insert(tx: &mut Tx, jobs: &[Job]) -> Result<(), Error> {
+    let rows: Vec<NewRow<'_>> = jobs.iter().map(NewRow::from).collect();
+    let rows = batch::list(&rows)?;
+    let statement = tx.dialect().pick(INSERT_POSTGRES, INSERT_SQLITE);
+    on_tx!(tx, |conn| sqlx::query(statement).bind(rows).execute(conn).await.map(drop))?;
+    Ok(())
+}
+
+pub(super) async fn by_id(tx: &mut Tx, id: JobId) -> Result<Option<Job>, Error> {
+    let row: Option<JobRow> =
+        on_tx!(tx, |conn| sqlx::query_as(BY_ID).bind(id).fetch_optional(conn).await)?;
+    row.map(JobRow::into_job).transpose()
+}
+
+pub(super) async fn by_ids(tx: &mut Tx, ids: &[JobId]) -> Result<Vec<Job>, Error> {
+    let ids = batch::list(ids)?;
+    let statement = tx.dialect().pick(BY_IDS_POSTGRES, BY_IDS_SQLITE);
+    into_jobs(on_tx!(tx, |conn| sqlx::query_as(statement).bind(ids).fetch_all(conn).await)?)
+}
+
+pub(super) async fn of_project(
+    tx: &mut Tx,
+    project: ProjectId,
+    status: Option<Status>,
+    before: Option<JobId>,
+    limit: u32,
+) -> Result<Vec<Job>, Error> {
+    let before = before.unwrap_or(JobId::from_uuid(Uuid::max()));
+    into_jobs(on_tx!(tx, |conn| sqlx::query_as(OF_PROJECT)
+        .bind(project)
+        .bind(before)
+        .bind(status.map(Status::name))
+        .bind(i64::from(limit))
+        .fetch_all(conn)
+        .await)?)
+}
+
+pub(super) async fn queued_page(
+    tx: &mut Tx,
+    before: DateTime<Utc>,
+    after: Option<JobId>,
+    limit: usize,
+) -> Result<Vec<Job>, Error> {
+    let after = after.unwrap_or(JobId::from_uuid(Uuid::nil()));
+    into_jobs(on_tx!(tx, |conn| sqlx::query_as(QUEUED_PAGE)
+        .bind(before)
+        .bind(after)
+        .bind(limit as i64)
+        .fetch_all(conn)
+        .await)?)
+}
+
+pub(super) async fn running_past_row_lease(
+    tx: &mut Tx,
+    now: DateTime<Utc>,
+    limit: usize,
+) -> Result<Vec<Job>, Error> {
+    into_jobs(on_tx!(tx, |conn| sqlx::query_as(RUNNING_PAST_ROW_LEASE)
+        .bind(now)
+        .bind(limit as i64)
+        .fetch_all(conn)
+        .await)?)
+}
+
+pub(super) async fn start(
+    tx: &mut Tx,
+    ids: &[JobId],
+    owner: &str,
+    now: DateTime<Utc>,
+    lease_until: DateTime<Utc>,
+) -> Result<Vec<Job>, Error> {
+    let list = batch::list(ids)?;
+    let statement = tx.dialect().pick(START_POSTGRES, START_SQLITE);
+    let rows: Vec<JobRow> = on_tx!(tx, |conn| sqlx::query_as(statement)
+        .bind(list)
+        .bind(owner)
+        .bind(now)
+        .bind(lease_until)
+        .fetch_all(conn)
+        .await)?;
+    let mut jobs = into_jobs(rows)?;
+    jobs.sort_by_key(|job| ids.iter().position(|id| *id == job.id));
+    Ok(jobs)
+}
+
+pub(super) async fn open_attempts(tx: &mut Tx, jobs: &[Job], owner: &str) -> Result<(), Error> {
+    let attempts: Vec<NewAttempt> = jobs
+        .iter()
+        .map(|job| NewAttempt {
+            id: job.id,
+            attempt: job.attempt,
+            started_at: job.started_at.unwrap_or(job.updated_at),
+        })
+        .collect();
+    let attempts = batch::list(&attempts)?;
+    let statement = tx.dialect().pick(OPEN_ATTEMPTS_POSTGRES, OPEN_ATTEMPTS_SQLITE);
+    on_tx!(tx, |conn| sqlx::query(statement).bind(attempts).bind(owner).execute(conn).await.map(drop))?;
+    Ok(())
+}
+
+pub(super) async fn close_attempt(
+    tx: &mut Tx,
+    job: JobId,
+    attempt: i64,
+    outcome: &'static str,
+    error: Option<&JobError>,
+    now: DateTime<Utc>,
+) -> Result<(), Error> {
+    on_tx!(tx, |conn| sqlx::query(CLOSE_ATTEMPT)
+        .bind(job)
+        .bind(attempt)
+        .bind(now)
+        .bind(outcome)
+        .bind(error.map(|error| error.class.as_str()))
+        .bind(error.map(|error| error.text.as_str()))
+        .execute(conn)
+        .await
+        .map(drop))?;
+    Ok(())
+}
+
+pub(super) async fn prolong(tx: &mut Tx, owner: &str, until: DateTime<Utc>) -> Result<(), Error> {
+    on_tx!(tx, |conn| sqlx::query(PROLONG).bind(owner).bind(until).execute(conn).await.map(drop))?;
+    Ok(())
+}
+
+pub(super) async fn complete(
+    tx: &mut Tx,
+    id: JobId,
+    attempt: i64,
+    segmenter: &str,
+    now: DateTime<Utc>,
+) -> Result<bool, Error> {
+    let changed = on_tx!(tx, |conn| sqlx::query(COMPLETE)
+        .bind(id)
+        .bind(attempt)
+        .bind(segmenter)
+        .bind(now)
+        .execute(conn)
+        .await
+        .map(|done| done.rows_affected()))?;
+    Ok(changed == 1)
+}
+
+/// A failed run leaves the job `queued`, due at `due`, or `dead`.
+pub(super) async fn fail(
+    tx: &mut Tx,
+    job: &Job,
+    status: Status,
+    error: &JobError,
+    due: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Result<bool, Error> {
+    let changed = on_tx!(tx, |conn| sqlx::query(FAIL)
+        .bind(job.id)
+        .bind(job.attempt)
+        .bind(status.name())
+        .bind(&error.class)
+        .bind(&error.text)
+        .bind(due)
+        .bind(now)
+        .bind(status.is_final().then_some(now))
+        .execute(conn)
+        .await
+        .map(|done| done.rows_affected()))?;
+    Ok(changed == 1)
+}
+
+/// A run whose process died leaves the job `queued`, `cancelled` or `dead`.
+pub(super) async fn crash(
+    tx: &mut Tx,
+    job: &Job,
+    status: Status,
+    error: &JobError,
+    now: DateTime<Utc>,
+) -> Result<bool, Error> {
+    let changed = on_tx!(tx, |conn| sqlx::query(CRASH)
+        .bind(job.id)
+        .bind(job.attempt)
+        .bind(status.name())
+        .bind(&error.class)
+        .bind(&error.text)
+        .bind(now)
+        .bind(status.is_final().then_some(now))
+        .execute(conn)
+        .await
+        .map(|done| done.rows_affected()))?;
+    Ok(changed == 1)
+}
+
+pub(super) async fn hand_back(
+    tx: &mut Tx,
+    id: JobId,
+    attempt: i64,
+    now: DateTime<Utc>,
+) -> Result<bool, Error> {
+    guarded(tx, HAND_BACK, id, attempt, now).await
+}
+
+pub(super) async fn cancel_running(
+    tx: &mut Tx,
+    id: JobId,
+    attempt: i64,
+    now: DateTime<Utc>,
+) -> Result<bool, Error> {
+    guarded(tx, CANCEL_RUNNING, id, attempt, now).await
+}
+
+async fn guarded(
+    tx: &mut Tx,
+    statement: &'static str,
+    id: JobId,
+    attempt: i64,
+    now: DateTime<Utc>,
+) -> Result<bool, Error> {
+    let changed = on_tx!(tx, |conn| sqlx::query(statement)
+        .bind(id)
+        .bind(attempt)
+        .bind(now)
+        .execute(conn)
+        .await
+        .map(|done| done.rows_affected()))?;
+    Ok(changed == 1)
+}
+
+pub(super) async fn cancel_queued(tx: &mut Tx, id: JobId, now: DateTime<Utc>) -> Result<bool, Error> {
+    let changed = on_tx!(tx, |conn| sqlx::query(CANCEL_QUEUED)
+        .bind(id)
+        .bind(now)
+        .execute(conn)
+        .await
+        .map(|done| done.rows_affected()))?;
+    Ok(changed == 1)
+}
+
+pub(super) async fn request_cancel(tx: &mut Tx, id: JobId, now: DateTime<Utc>) -> Result<(), Error> {
+    on_tx!(tx, |conn| sqlx::query(REQUEST_CANCEL).bind(id).bind(now).execute(conn).await.map(drop))?;
+    Ok(())
+}

@@ -1,0 +1,206 @@
+//! Statements on `projects` and `project_members`.
+
+use chrono::{DateTime, Utc};
+use sqlx::FromRow;
+use uuid::Uuid;
+
+use crate::db::{Error, Tx, on_tx};
+use crate::kit::id::{ProjectId, UserId};
+
+use super::{Member, Project, Role};
+
+const INSERT: &str = "
+    insert into projects (id, name, created_by, created_at)
+    values ($1, $2, $3, $4)";
+
+const OF_USER: &str = "
+    select p.id, p.name, p.created_by, p.created_at, m.role
+    from project_members m
+    join projects p on p.id = m.project_id
+    where m.user_id = $1 and m.project_id < $2
+    order by m.project_id desc
+    limit $3";
+
+const FOR_USER: &str = "
+    select p.id, p.name, p.created_by, p.created_at, m.role
+    from projects p
+    join project_members m on m.project_id = p.id
+    where p.id = $1 and m.user_id = $2";
+
+const ROLE_OF: &str = "
+    select role
+    from project_members
+    where project_id = $1 and user_id = $2";
+
+const MEMBERS: &str = "
+    select m.user_id, u.email, u.name, m.role, m.created_at
+    from project_members m
+    join users u on u.id = m.user_id
+    where m.project_id = $1
+    order by m.created_at, m.user_id";
+
+const PUT_MEMBER: &str = "
+    insert into project_members (project_id, user_id, role, created_at)
+    values ($1, $2, $3, $4)
+    on conflict (project_id, user_id) do update set role = excluded.role";
+
+const REMOVE_MEMBER: &str = "
+    delete from project_members
+    where project_id = $1 and user_id = $2";
+
+const OTHER_OWNERS: &str = "
+    select count(*)
+    from project_members
+    where project_id = $1 and user_id <> $2 and role = 'owner'";
+
+#[derive(FromRow)]
+struct ProjectRow {
+    id: ProjectId,
+    name: String,
+    created_by: UserId,
+    created_at: DateTime<Utc>,
+    role: String,
+}
+
+impl ProjectRow {
+    fn into_project(self) -> Result<Project, Error> {
+        Ok(Project {
+            role: parsed_role(self.id, &self.role)?,
+            id: self.id,
+            name: self.name,
+            created_by: self.created_by,
+            created_at: self.created_at,
+        })
+    }
+}
+
+#[derive(FromRow)]
+struct MemberRow {
+    user_id: UserId,
+    email: String,
+    name: String,
+    role: String,
+    created_at: DateTime<Utc>,
+}
+
+fn parsed_role(project: ProjectId, role: &str) -> Result<Role, Error> {
+    role.parse().map_err(|what| Error::Inconsistent {
+        table: "project_members",
+        id: project.to_string(),
+        what,
+    })
+}
+
+pub(super) async fn insert(tx: &mut Tx, project: &Project) -> Result<(), Error> {
+    on_tx!(tx, |conn| sqlx::query(INSERT)
+        .bind(project.id)
+        .bind(&project.name)
+        .bind(project.created_by)
+        .bind(project.created_at)
+        .execute(conn)
+        .await
+        .map(drop))?;
+    Ok(())
+}
+
+pub(super) async fn of_user(
+    tx: &mut Tx,
+    user: UserId,
+    before: Option<ProjectId>,
+    limit: u32,
+) -> Result<Vec<Project>, Error> {
+    let before = before.unwrap_or(ProjectId::from_uuid(Uuid::max()));
+    let rows: Vec<ProjectRow> = on_tx!(tx, |conn| sqlx::query_as(OF_USER)
+        .bind(user)
+        .bind(before)
+        .bind(i64::from(limit))
+        .fetch_all(conn)
+        .await)?;
+    rows.into_iter().map(ProjectRow::into_project).collect()
+}
+
+pub(super) async fn for_user(
+    tx: &mut Tx,
+    id: ProjectId,
+    user: UserId,
+) -> Result<Option<Project>, Error> {
+    let row: Option<ProjectRow> = on_tx!(tx, |conn| sqlx::query_as(FOR_USER)
+        .bind(id)
+        .bind(user)
+        .fetch_optional(conn)
+        .await)?;
+    row.map(ProjectRow::into_project).transpose()
+}
+
+pub(super) async fn role_of(
+    tx: &mut Tx,
+    project: ProjectId,
+    user: UserId,
+) -> Result<Option<Role>, Error> {
+    let role: Option<String> = on_tx!(tx, |conn| sqlx::query_scalar(ROLE_OF)
+        .bind(project)
+        .bind(user)
+        .fetch_optional(conn)
+        .await)?;
+    role.map(|role| parsed_role(project, &role)).transpose()
+}
+
+pub(super) async fn members(tx: &mut Tx, id: ProjectId) -> Result<Vec<Member>, Error> {
+    let rows: Vec<MemberRow> =
+        on_tx!(tx, |conn| sqlx::query_as(MEMBERS).bind(id).fetch_all(conn).await)?;
+    rows.into_iter()
+        .map(|row| {
+            Ok(Member {
+                role: parsed_role(id, &row.role)?,
+                user: row.user_id,
+                email: row.email,
+                name: row.name,
+                created_at: row.created_at,
+            })
+        })
+        .collect()
+}
+
+pub(super) async fn put_member(
+    tx: &mut Tx,
+    project: ProjectId,
+    user: UserId,
+    role: Role,
+    now: DateTime<Utc>,
+) -> Result<(), Error> {
+    on_tx!(tx, |conn| sqlx::query(PUT_MEMBER)
+        .bind(project)
+        .bind(user)
+        .bind(role.name())
+        .bind(now)
+        .execute(conn)
+        .await
+        .map(drop))?;
+    Ok(())
+}
+
+pub(super) async fn remove_member(
+    tx: &mut Tx,
+    project: ProjectId,
+    user: UserId,
+) -> Result<bool, Error> {
+    let removed = on_tx!(tx, |conn| sqlx::query(REMOVE_MEMBER)
+        .bind(project)
+        .bind(user)
+        .execute(conn)
+        .await
+        .map(|done| done.rows_affected()))?;
+    Ok(removed == 1)
+}
+
+pub(super) async fn other_owners(
+    tx: &mut Tx,
+    project: ProjectId,
+    user: UserId,
+) -> Result<i64, Error> {
+    Ok(on_tx!(tx, |conn| sqlx::query_scalar(OTHER_OWNERS)
+        .bind(project)
+        .bind(user)
+        .fetch_one(conn)
+        .await)?)
+}

@@ -1,0 +1,92 @@
+//! Messages to those who watch: typed, with the names of their channels. Ephemeral: whoever misses one asks the row.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::kit::id::JobId;
+use crate::state::{SharedState, When};
+
+use super::jobs::Status;
+
+/// The last progress of a running job is kept this long for those who ask instead of watching.
+const PROGRESS_LIFETIME: Duration = Duration::from_secs(60);
+
+/// A message on `job:{id}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum JobMessage {
+    /// How far the run has come.
+    Progress {
+        /// The run.
+        attempt: i64,
+        /// 0 to 100.
+        percent: u8,
+    },
+    /// The job stands elsewhere now.
+    Status {
+        /// The run.
+        attempt: i64,
+        /// Where it stands.
+        status: Status,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+struct LastProgress {
+    attempt: i64,
+    percent: u8,
+}
+
+/// Publishes. Nobody waits for a message to arrive: failures are logged, never raised.
+#[derive(Debug, Clone)]
+pub struct Push {
+    state: SharedState,
+}
+
+/// The realtime channel of a job, without the state store's prefix.
+pub fn job_channel(id: JobId) -> String {
+    format!("realtime:channel:job:{id}")
+}
+
+fn progress_key(id: JobId) -> String {
+    format!("job:{id}:progress")
+}
+
+impl Push {
+    /// A publisher on this state store.
+    pub const fn new(state: SharedState) -> Self {
+        Self { state }
+    }
+
+    /// Tells how far a run has come.
+    pub async fn job_progress(&self, id: JobId, attempt: i64, percent: u8) {
+        self.publish(&job_channel(id), &JobMessage::Progress { attempt, percent }).await;
+        let Ok(last) = serde_json::to_vec(&LastProgress { attempt, percent }) else { return };
+        let kept = self.state.put(&progress_key(id), last.into(), PROGRESS_LIFETIME, When::Always).await;
+        if let Err(error) = kept {
+            tracing::debug!(%error, "progress of job {id} was not kept: {error}");
+        }
+    }
+
+    /// Tells where a job stands now.
+    pub async fn job_status(&self, id: JobId, attempt: i64, status: Status) {
+        self.publish(&job_channel(id), &JobMessage::Status { attempt, status }).await;
+    }
+
+    /// The progress that this run last told; 0 where none is known.
+    pub async fn last_progress(&self, id: JobId, attempt: i64) -> u8 {
+        let kept = self.state.get(&progress_key(id)).await.ok().flatten();
+        kept.and_then(|bytes: Bytes| serde_json::from_slice::<LastProgress>(&bytes).ok())
+            .filter(|last| last.attempt == attempt)
+            .map_or(0, |last| last.percent)
+    }
+
+    async fn publish(&self, channel: &str, message: &impl Serialize) {
+        let Ok(payload) = serde_json::to_vec(message) else { return };
+        if let Err(error) = self.state.publish(channel, payload.into()).await {
+            tracing::debug!(%error, channel, "nobody was told on {channel}: {error}");
+        }
+    }
+}

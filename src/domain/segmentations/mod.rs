@@ -1,0 +1,140 @@
+//! Segmentations: what a job found. Small results stand in the row, large ones in the file store, both as zstd JSON.
+
+mod store;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use crate::db::{Db, Tx};
+use crate::files::{FileStore, result_key};
+use crate::kit::clock::Clock;
+use crate::kit::id::{ImageId, JobId, ProjectId, SegmentationId};
+use crate::segment::Segmentation;
+
+use super::Error;
+use super::jobs::Job;
+
+/// Results up to this size stand in the row.
+const INLINE_BYTES_MAX: usize = 8 * 1024;
+/// Fast, and already four times smaller than the JSON.
+const ZSTD_LEVEL: i32 = 3;
+/// Largest result that is read back, in bytes of JSON: a stored one that claims more is refused before allocation.
+const JSON_BYTES_MAX: usize = 1 << 30;
+
+/// The row of a result.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Record {
+    /// Its id.
+    pub id: SegmentationId,
+    /// The job that found it.
+    pub job: JobId,
+    /// The job's project.
+    pub project: ProjectId,
+    /// The image.
+    pub image: ImageId,
+    /// Page of the image's stack, from 0.
+    pub page: u64,
+    /// The attempt that succeeded.
+    pub attempt: i64,
+    /// The segmenter that ran.
+    pub segmenter: String,
+    /// Objects found.
+    pub object_count: u64,
+    /// When it was stored.
+    pub created_at: DateTime<Utc>,
+}
+
+/// Where a result's bytes are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stored {
+    /// In the row.
+    Inline(Vec<u8>),
+    /// In the file store, under this key.
+    Object(String),
+}
+
+/// Packs a result and, when it is large, puts it into the file store before any row names it.
+///
+/// # Errors
+/// The file store's own.
+pub async fn store_result(files: &FileStore, job: &Job, result: &Segmentation) -> Result<Stored, Error> {
+    let packed = pack(result)?;
+    if packed.len() <= INLINE_BYTES_MAX {
+        return Ok(Stored::Inline(packed));
+    }
+    let key = result_key(job.project, job.id, job.attempt);
+    files.put_bytes(&key, packed.into()).await?;
+    Ok(Stored::Object(key))
+}
+
+/// Removes the object of a result whose row was refused.
+pub async fn discard(files: &FileStore, stored: &Stored) {
+    if let Stored::Object(key) = stored
+        && let Err(error) = files.delete(key).await
+    {
+        tracing::warn!(%error, key, "the refused result {key} stays in the file store: {error}");
+    }
+}
+
+/// Writes the row, inside the transaction that completes the job.
+///
+/// # Errors
+/// Only the database's own.
+pub async fn insert(
+    tx: &mut Tx,
+    clock: &dyn Clock,
+    job: &Job,
+    result: &Segmentation,
+    stored: &Stored,
+) -> Result<(), Error> {
+    let record = Record {
+        id: SegmentationId::new(clock),
+        job: job.id,
+        project: job.project,
+        image: job.image,
+        page: job.page,
+        attempt: job.attempt,
+        segmenter: result.segmenter.clone(),
+        object_count: result.objects.len() as u64,
+        created_at: clock.now(),
+    };
+    Ok(store::insert(tx, &record, stored).await?)
+}
+
+/// The result of a job, with its row; `None` when the job has none.
+///
+/// # Errors
+/// [`Error::Internal`] when the stored bytes are not a result.
+pub async fn of_job(
+    db: &Db,
+    files: &FileStore,
+    job: JobId,
+) -> Result<Option<(Record, Segmentation)>, Error> {
+    let found = {
+        let mut tx = db.reader().await?;
+        store::of_job(&mut tx, job).await?
+    };
+    let Some((record, stored)) = found else { return Ok(None) };
+    let packed = match stored {
+        Stored::Inline(packed) => packed,
+        Stored::Object(key) => files.get_bytes(&key).await?.to_vec(),
+    };
+    let result = unpack(&packed).map_err(|why| Error::Internal(format!("result of job {job}: {why}")))?;
+    Ok(Some((record, result)))
+}
+
+fn pack(result: &Segmentation) -> Result<Vec<u8>, Error> {
+    let json = serde_json::to_vec(result).map_err(|error| Error::Internal(error.to_string()))?;
+    zstd::bulk::compress(&json, ZSTD_LEVEL).map_err(|error| Error::Internal(error.to_string()))
+}
+
+fn unpack(packed: &[u8]) -> Result<Segmentation, String> {
+    let size = zstd::zstd_safe::get_frame_content_size(packed)
+        .ok()
+        .flatten()
+        .and_then(|size| usize::try_from(size).ok())
+        .filter(|size| *size <= JSON_BYTES_MAX)
+        .ok_or("its size is missing or too large")?;
+    let json = zstd::bulk::decompress(packed, size).map_err(|error| error.to_string())?;
+    serde_json::from_slice(&json).map_err(|error| error.to_string())
+}

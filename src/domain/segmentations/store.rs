@@ -1,0 +1,92 @@
+//! Statements on `segmentations`.
+
+use chrono::{DateTime, Utc};
+use sqlx::FromRow;
+
+use crate::db::{Error, Tx, on_tx};
+use crate::kit::id::{ImageId, JobId, ProjectId, SegmentationId};
+
+use super::{Record, Stored};
+
+const INSERT: &str = "
+    insert into segmentations
+        (id, job_id, project_id, image_id, page, attempt, segmenter, object_count, result_zstd,
+         result_object_key, created_at)
+    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+
+const OF_JOB: &str = "
+    select *
+    from segmentations
+    where job_id = $1";
+
+#[derive(FromRow)]
+struct SegmentationRow {
+    id: SegmentationId,
+    job_id: JobId,
+    project_id: ProjectId,
+    image_id: ImageId,
+    page: i64,
+    attempt: i64,
+    segmenter: String,
+    object_count: i64,
+    result_zstd: Option<Vec<u8>>,
+    result_object_key: Option<String>,
+    created_at: DateTime<Utc>,
+}
+
+impl SegmentationRow {
+    fn into_parts(self) -> Result<(Record, Stored), Error> {
+        let stored = match (self.result_zstd, self.result_object_key) {
+            (Some(packed), None) => Stored::Inline(packed),
+            (None, Some(key)) => Stored::Object(key),
+            _ => {
+                return Err(Error::Inconsistent {
+                    table: "segmentations",
+                    id: self.id.to_string(),
+                    what: "the result stands in one place, not in both or none".into(),
+                });
+            }
+        };
+        let record = Record {
+            id: self.id,
+            job: self.job_id,
+            project: self.project_id,
+            image: self.image_id,
+            page: self.page.unsigned_abs(),
+            attempt: self.attempt,
+            segmenter: self.segmenter,
+            object_count: self.object_count.unsigned_abs(),
+            created_at: self.created_at,
+        };
+        Ok((record, stored))
+    }
+}
+
+pub(super) async fn insert(tx: &mut Tx, record: &Record, stored: &Stored) -> Result<(), Error> {
+    let (packed, key) = match stored {
+        Stored::Inline(packed) => (Some(packed.as_slice()), None),
+        Stored::Object(key) => (None, Some(key.as_str())),
+    };
+    on_tx!(tx, |conn| sqlx::query(INSERT)
+        .bind(record.id)
+        .bind(record.job)
+        .bind(record.project)
+        .bind(record.image)
+        .bind(record.page.cast_signed())
+        .bind(record.attempt)
+        .bind(&record.segmenter)
+        .bind(record.object_count.cast_signed())
+        .bind(packed)
+        .bind(key)
+        .bind(record.created_at)
+        .execute(conn)
+        .await
+        .map(drop))?;
+    Ok(())
+}
+
+pub(super) async fn of_job(tx: &mut Tx, job: JobId) -> Result<Option<(Record, Stored)>, Error> {
+    let row: Option<SegmentationRow> =
+        on_tx!(tx, |conn| sqlx::query_as(OF_JOB).bind(job).fetch_optional(conn).await)?;
+    row.map(SegmentationRow::into_parts).transpose()
+}

@@ -1,0 +1,137 @@
+//! What a user may choose about a segmentation.
+
+use serde::{Deserialize, Serialize};
+
+use super::SegmentError;
+
+/// The choices of one segmentation; every field has a default, unknown fields are refused.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Parameters {
+    /// Whether objects are brighter or darker than what surrounds them.
+    pub polarity: Polarity,
+    /// Objects below this area are dropped, in pixels. Unset: 0.01 % of the image, at least 30.
+    pub min_area_px: Option<u64>,
+    /// Objects below this share of the largest object's area are taken for debris (0 keeps all), 0–1.
+    pub min_share_of_largest: f64,
+    /// Holes below this area are filled, in pixels.
+    pub min_hole_px: u64,
+    /// Standard deviation of the Gaussian that removes pixel noise, in pixels (0 leaves the image as it is), 0–20.
+    pub smoothing_px: f64,
+    /// An object's mean must differ from its surroundings by this many standard deviations of the background, 0–100.
+    pub min_contrast: f64,
+    /// Whether objects that touch are parted.
+    pub split_touching: bool,
+    /// Whether a dense core is reported beside the whole outline where the two differ by more than a quarter in area.
+    pub report_core: bool,
+    /// Objects that touch the image's frame are dropped.
+    pub exclude_border: bool,
+}
+
+/// Whether objects are brighter or darker than what surrounds them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Polarity {
+    /// Both are tried and the better one is kept.
+    #[default]
+    Auto,
+    /// Bright objects on a dark ground (fluorescence).
+    Bright,
+    /// Dark objects on a bright ground (brightfield).
+    Dark,
+}
+
+impl Default for Parameters {
+    fn default() -> Self {
+        Self {
+            polarity: Polarity::Auto,
+            min_area_px: None,
+            min_share_of_largest: 0.02,
+            min_hole_px: 30,
+            smoothing_px: 2.0,
+            min_contrast: 4.0,
+            split_touching: true,
+            report_core: true,
+            exclude_border: false,
+        }
+    }
+}
+
+impl Parameters {
+    /// Checks the ranges; an error names the parameter.
+    ///
+    /// # Errors
+    /// [`SegmentError::Parameter`] for the first value outside its range.
+    pub fn validate(&self) -> Result<(), SegmentError> {
+        in_range(
+            "min_share_of_largest",
+            self.min_share_of_largest,
+            0.0..=1.0,
+            "between 0 and 1",
+        )?;
+        in_range(
+            "smoothing_px",
+            self.smoothing_px,
+            0.0..=20.0,
+            "between 0 and 20",
+        )?;
+        in_range(
+            "min_contrast",
+            self.min_contrast,
+            0.0..=100.0,
+            "between 0 and 100",
+        )
+    }
+
+    /// The smallest area that counts as an object in an image of this many pixels, in pixels.
+    pub fn min_area(&self, image_pixels: u64) -> u64 {
+        self.min_area_px
+            .unwrap_or_else(|| (image_pixels / 10_000).max(30))
+    }
+}
+
+fn in_range(
+    name: &'static str,
+    value: f64,
+    range: std::ops::RangeInclusive<f64>,
+    expected: &'static str,
+) -> Result<(), SegmentError> {
+    if range.contains(&value) {
+        return Ok(());
+    }
+    Err(SegmentError::Parameter {
+        name,
+        value: value.to_string(),
+        expected,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_given_means_the_defaults() {
+        let parsed: Parameters = serde_json::from_str("{}").unwrap();
+        assert_eq!(parsed, Parameters::default());
+        assert!(parsed.validate().is_ok());
+    }
+
+    #[test]
+    fn a_misspelt_parameter_is_refused_by_name() {
+        let error = serde_json::from_str::<Parameters>(r#"{"min_area": 3}"#).unwrap_err();
+        assert!(error.to_string().contains("min_area"), "{error}");
+    }
+
+    #[test]
+    fn a_value_out_of_range_is_named() {
+        for wrong in [f64::NAN, -1.0, 20.5] {
+            let parameters = Parameters {
+                smoothing_px: wrong,
+                ..Parameters::default()
+            };
+            let error = parameters.validate().unwrap_err().to_string();
+            assert!(error.contains("smoothing_px"), "{error}");
+        }
+    }
+}
