@@ -157,6 +157,11 @@ impl App {
         worker
     }
 
+    /// Closes the database; what must be written has been.
+    pub async fn close(&self) {
+        self.db.close().await;
+    }
+
     /// Brings schema and topics to what this version needs; with `only_check`, changes nothing. Says what was (or is)
     /// pending.
     ///
