@@ -98,12 +98,11 @@ impl SqliteLog {
         let mut dropped = 0;
         for (partition, retention_ms) in partitions {
             let oldest_ms = now_ms.saturating_sub(retention_ms);
-            dropped += run_tx!(self.shared.db, "log.expire", |tx| -> Result<
-                u64,
-                db::Error,
-            > {
-                records::expire(tx, &partition, oldest_ms).await
-            })?;
+            dropped += run_tx!(
+                self.shared.db,
+                "log.expire",
+                |tx| -> Result<u64, db::Error> { records::expire(tx, &partition, oldest_ms).await }
+            )?;
         }
         Ok(dropped)
     }
@@ -139,7 +138,9 @@ impl EventLog for SqliteLog {
         self.shared.changed.notify_waiters();
         outcome.unwrap_or_else(|error| {
             let text = error.to_string();
-            let failed = records.iter().map(|_| Err(Error::Unavailable(text.clone())));
+            let failed = records
+                .iter()
+                .map(|_| Err(Error::Unavailable(text.clone())));
             failed.collect()
         })
     }
@@ -196,11 +197,12 @@ impl EventLog for SqliteLog {
         if only_check {
             return Ok(topics::check(&mut self.shared.db.reader().await?, topics).await?);
         }
-        Ok(run_tx!(
-            self.shared.db,
-            "log.topics",
-            |tx| -> Result<Vec<TopicState>, db::Error> { topics::ensure(tx, topics).await }
-        )?)
+        Ok(run_tx!(self.shared.db, "log.topics", |tx| -> Result<
+            Vec<TopicState>,
+            db::Error,
+        > {
+            topics::ensure(tx, topics).await
+        })?)
     }
 
     async fn ping(&self) -> Result<(), Error> {

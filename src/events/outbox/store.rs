@@ -85,14 +85,14 @@ pub async fn waiting(tx: &mut Tx) -> Result<Vec<Waiting>, db::Error> {
 
 /// `seq` is not the order of commits: rows at or above the oldest open transaction are left for later, else a row that
 /// commits late would be passed over.
-const NEXT_OF_SHARD: &str = "\
+const NEXT_OF_SHARD_POSTGRES: &str = "\
     select seq, id, topic, key, headers, payload from outbox_events
     where shard = $1 and xid < pg_snapshot_xmin(pg_current_snapshot())
     order by seq limit $2";
 
 /// PostgreSQL: the next rows of one shard, in commit order per key.
 pub async fn next_of_shard(tx: &mut Tx, shard: i64, limit: u32) -> Result<Vec<Row>, db::Error> {
-    Ok(on_tx!(tx, |conn| sqlx::query_as(NEXT_OF_SHARD)
+    Ok(on_tx!(tx, |conn| sqlx::query_as(NEXT_OF_SHARD_POSTGRES)
         .bind(shard)
         .bind(i64::from(limit))
         .fetch_all(conn)
@@ -112,12 +112,12 @@ pub async fn next(tx: &mut Tx, limit: u32) -> Result<Vec<Row>, db::Error> {
 }
 
 /// The first number is a namespace of our own among the advisory locks of the database.
-const LOCK_SHARD: &str = "select pg_try_advisory_xact_lock(1936746602, $1::int)";
+const LOCK_SHARD_POSTGRES: &str = "select pg_try_advisory_xact_lock(1936746602, $1::int)";
 
 /// PostgreSQL: takes the shard until the end of the transaction, unless another has it. Only this kind of lock passes
 /// a pooler in transaction mode.
 pub async fn lock_shard(tx: &mut Tx, shard: i64) -> Result<bool, db::Error> {
-    Ok(on_tx!(tx, |conn| sqlx::query_scalar(LOCK_SHARD)
+    Ok(on_tx!(tx, |conn| sqlx::query_scalar(LOCK_SHARD_POSTGRES)
         .bind(shard)
         .fetch_one(conn)
         .await)?)
@@ -174,7 +174,7 @@ pub async fn bury(tx: &mut Tx, dead: &[Dead], now: DateTime<Utc>) -> Result<(), 
     delete(tx, &seqs).await
 }
 
-const TAKE_LEASE: &str = "\
+const TAKE_LEASE_SQLITE: &str = "\
     insert into log_relay_leases (name, owner, expires_ms) values ('outbox', $1, $2)
     on conflict (name) do update set owner = excluded.owner, expires_ms = excluded.expires_ms
     where log_relay_leases.owner = excluded.owner or log_relay_leases.expires_ms <= $3";
@@ -187,7 +187,7 @@ pub async fn take_lease(
     expires_ms: i64,
 ) -> Result<bool, db::Error> {
     debug_assert_eq!(tx.dialect(), Dialect::Sqlite);
-    let rows = on_tx!(tx, |conn| sqlx::query(TAKE_LEASE)
+    let rows = on_tx!(tx, |conn| sqlx::query(TAKE_LEASE_SQLITE)
         .bind(owner)
         .bind(expires_ms)
         .bind(now_ms)
@@ -197,12 +197,12 @@ pub async fn take_lease(
     Ok(rows == 1)
 }
 
-const GIVE_LEASE_BACK: &str =
+const GIVE_LEASE_BACK_SQLITE: &str =
     "delete from log_relay_leases where name = 'outbox' and owner = $1";
 
 /// SQLite: gives the relay's lease back, so that another need not wait for its end.
 pub async fn give_lease_back(tx: &mut Tx, owner: &str) -> Result<(), db::Error> {
-    on_tx!(tx, |conn| sqlx::query(GIVE_LEASE_BACK)
+    on_tx!(tx, |conn| sqlx::query(GIVE_LEASE_BACK_SQLITE)
         .bind(owner)
         .execute(conn)
         .await

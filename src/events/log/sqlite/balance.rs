@@ -27,9 +27,8 @@ pub fn spread(
     while let Some((partition, to)) = spread.next_move() {
         spread.readers_of.insert(partition, to);
     }
-    let named = |(partition, reader): (&Partition, usize)| {
-        (partition.clone(), readers[reader].id.clone())
-    };
+    let named =
+        |(partition, reader): (&Partition, usize)| (partition.clone(), readers[reader].id.clone());
     spread.readers_of.into_iter().map(named).collect()
 }
 
@@ -75,12 +74,18 @@ impl<'a> Spread<'a> {
     /// A partition that moves from a reader to one who has at least two less; the last partition of the fullest first.
     /// Each move lessens the sum of squared loads, so that moves come to an end.
     fn next_move(&self) -> Option<(&'a Partition, usize)> {
-        let moves = self.readers_of.iter().rev().filter_map(|(partition, from)| {
-            let to = self.least(partition)?;
-            let excess = self.load(*from).checked_sub(self.load(to) + 2)?;
-            Some((excess, *partition, to))
-        });
-        let fullest = moves.rev().max_by_key(|(excess, partition, _)| (*excess, *partition))?;
+        let moves = self
+            .readers_of
+            .iter()
+            .rev()
+            .filter_map(|(partition, from)| {
+                let to = self.least(partition)?;
+                let excess = self.load(*from).checked_sub(self.load(to) + 2)?;
+                Some((excess, *partition, to))
+            });
+        let fullest = moves
+            .rev()
+            .max_by_key(|(excess, partition, _)| (*excess, *partition))?;
         Some((fullest.1, fullest.2))
     }
 }
@@ -109,7 +114,10 @@ mod tests {
     }
 
     fn owned(spread: BTreeMap<Partition, String>) -> BTreeMap<Partition, Option<String>> {
-        spread.into_iter().map(|(it, owner)| (it, Some(owner))).collect()
+        spread
+            .into_iter()
+            .map(|(it, owner)| (it, Some(owner)))
+            .collect()
     }
 
     fn loads(spread: &BTreeMap<Partition, String>) -> Vec<usize> {
@@ -122,7 +130,11 @@ mod tests {
 
     #[test]
     fn readers_share_evenly_and_nothing_is_left() {
-        let readers = [reader("a", &["t"]), reader("b", &["t"]), reader("c", &["t"])];
+        let readers = [
+            reader("a", &["t"]),
+            reader("b", &["t"]),
+            reader("c", &["t"]),
+        ];
         assert_eq!(loads(&spread(&readers, &free("t", 12))), [4, 4, 4]);
         assert_eq!(loads(&spread(&readers, &free("t", 2))), [1, 1]);
     }
@@ -131,7 +143,11 @@ mod tests {
     fn a_newcomer_gets_its_share_and_nothing_else_moves() {
         let two = [reader("a", &["t"]), reader("b", &["t"])];
         let before = spread(&two, &free("t", 12));
-        let three = [reader("a", &["t"]), reader("b", &["t"]), reader("c", &["t"])];
+        let three = [
+            reader("a", &["t"]),
+            reader("b", &["t"]),
+            reader("c", &["t"]),
+        ];
         let after = spread(&three, &owned(before.clone()));
         assert_eq!(loads(&after), [4, 4, 4]);
         let moved = after.iter().filter(|(it, owner)| before[it] != **owner);
@@ -149,8 +165,15 @@ mod tests {
     fn only_those_who_read_a_topic_get_it() {
         let mut partitions = free("t", 4);
         partitions.extend(free("u", 4));
-        let spread = spread(&[reader("a", &["t"]), reader("b", &["t", "u"])], &partitions);
-        assert!(spread.iter().all(|(it, owner)| it.topic == "t" || owner == "b"));
+        let spread = spread(
+            &[reader("a", &["t"]), reader("b", &["t", "u"])],
+            &partitions,
+        );
+        assert!(
+            spread
+                .iter()
+                .all(|(it, owner)| it.topic == "t" || owner == "b")
+        );
         assert_eq!(loads(&spread), [4, 4]);
     }
 }

@@ -10,6 +10,10 @@ use super::sqlite;
 use crate::db::{self, Tx, batch};
 use crate::events::log::Partition;
 
+/// An owner that was told to let a partition go has this many session time-outs for it: 12 s by default, enough for a
+/// reader to finish what it began.
+const RELEASE_SESSIONS: i64 = 2;
+
 /// A member's place in its group.
 #[derive(Debug, Clone)]
 pub struct Seat {
@@ -79,7 +83,7 @@ pub async fn sync(
         match owner {
             None if is_mine => take(tx, seat, partition).await?,
             Some(owner) if *owner == seat.member && !is_mine => {
-                mark(tx, seat, partition, now_ms + session_ms / 2).await?;
+                mark(tx, seat, partition, now_ms + RELEASE_SESSIONS * session_ms).await?;
             }
             _ => {}
         }

@@ -104,7 +104,10 @@ impl Member {
 
     /// Compares what the rows say with what is held.
     fn follow(&mut self, mine: Vec<Mine>) {
-        let mine: BTreeMap<_, _> = mine.into_iter().map(|it| (it.partition.clone(), it)).collect();
+        let mine: BTreeMap<_, _> = mine
+            .into_iter()
+            .map(|it| (it.partition.clone(), it))
+            .collect();
         let still = |partition: &Partition, held: &Held| {
             mine.get(partition).is_some_and(|it| it.epoch == held.epoch)
         };
@@ -124,7 +127,8 @@ impl Member {
             }
         }
         let held = &self.held;
-        self.ahead.retain(|it| held.get(&it.partition).is_some_and(|held| !held.leaving));
+        self.ahead
+            .retain(|it| held.get(&it.partition).is_some_and(|held| !held.leaving));
     }
 
     /// What must be told before the next record. Nothing is awaited between taking it and answering it.
@@ -148,9 +152,11 @@ impl Member {
     async fn release(&mut self) -> Result<(), Error> {
         let epoch = |it: &Partition| Some((it.clone(), self.held.get(it)?.epoch));
         let partitions: Vec<_> = self.releasing.iter().filter_map(epoch).collect();
-        run_tx!(self.shared.db, "log.release", |tx| -> Result<(), db::Error> {
-            group::release(tx, &self.seat, &partitions).await
-        })?;
+        run_tx!(
+            self.shared.db,
+            "log.release",
+            |tx| -> Result<(), db::Error> { group::release(tx, &self.seat, &partitions).await }
+        )?;
         for partition in self.releasing.drain(..) {
             self.held.remove(&partition);
         }
@@ -189,7 +195,10 @@ impl Member {
             let records = records::read(tx, &partition, held.next, FETCH_MAX).await?;
             // Without records the rest was dropped by retention between the two statements.
             held.next = records.last().map_or(*end, |record| record.offset + 1);
-            bytes += records.iter().map(|record| record.value.len()).sum::<usize>();
+            bytes += records
+                .iter()
+                .map(|record| record.value.len())
+                .sum::<usize>();
             self.ahead.extend(records);
             self.turn = Some(partition);
         }

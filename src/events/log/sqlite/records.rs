@@ -94,13 +94,7 @@ pub async fn bounds(tx: &mut Tx, partition: &Partition) -> Result<(i64, i64), Er
 }
 
 /// A record as its row.
-type Row = (
-    i64,
-    i64,
-    String,
-    Json<Vec<(String, String)>>,
-    Vec<u8>,
-);
+type Row = (i64, i64, String, Json<Vec<(String, String)>>, Vec<u8>);
 
 const READ: &str = "\
     select record_offset, timestamp_ms, key, headers, value from log_records
@@ -151,11 +145,7 @@ const FIRST_SINCE: &str = "\
         (select next_offset from log_partitions where topic = $1 and number = $2))";
 
 /// Drops the records of a partition that were appended before `oldest_ms`; answers how many.
-pub async fn expire(
-    tx: &mut Tx,
-    partition: &Partition,
-    oldest_ms: i64,
-) -> Result<u64, db::Error> {
+pub async fn expire(tx: &mut Tx, partition: &Partition, oldest_ms: i64) -> Result<u64, db::Error> {
     let first: i64 = sqlx::query_scalar(FIRST_SINCE)
         .bind(&partition.topic)
         .bind(partition.number)
