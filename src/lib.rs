@@ -2,6 +2,8 @@
 
 pub mod db;
 pub mod events;
+pub mod files;
+pub mod http;
 pub mod kit;
 pub mod queue;
 pub mod settings;
