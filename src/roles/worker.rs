@@ -1,10 +1,34 @@
-//! x
-use std::time::Duration; use crate::app::{App, image_limits}; use crate::worker::{Builtin, Rules, Upkeep, Worker};
+//! `spheroctl worker`: takes segmentation jobs from the queue, relays the outbox, does the periodic tasks. Publishes no
+//! port but the operator listener's.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use crate::app::{App, image_limits};
+use crate::roles::args::WorkerArgs;
+use crate::roles::start::{self, Role};
+use crate::settings::Settings;
+use crate::worker::{Builtin, Rules, Upkeep, Worker};
+
+/// Runs the command.
+///
+/// # Errors
+/// When a backend does not answer, the schema is not up to date, or the operator's port is taken.
+pub async fn run(_args: WorkerArgs, settings: Settings) -> anyhow::Result<ExitCode> {
+    let app = start::open(settings).await?;
+    let ops = start::serve_ops(&app, Role::Worker).await?;
+    app.start_relay();
+    start_worker(&app);
+    start::announce(&app, Role::Worker, ops);
+    start::end(&app).await
+}
+
 /// Starts taking jobs, and the periodic tasks that some worker must do, until the process drains.
 pub fn start_worker(app: &App) -> Worker {
     let upkeep = Upkeep {
         jobs: app.jobs.clone(),
         db: app.db.clone(),
+        files: app.files.clone(),
         state: app.state.clone(),
         clock: app.clock.clone(),
         instance: app.instance.clone(),
