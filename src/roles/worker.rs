@@ -15,12 +15,12 @@ use crate::worker::{Builtin, Rules, Upkeep, Worker};
 /// # Errors
 /// When a backend does not answer, the schema is not up to date, or the operator's port is taken.
 pub async fn run(_args: WorkerArgs, settings: Settings) -> anyhow::Result<ExitCode> {
-    let app = start::open(settings).await?;
-    let ops = start::serve_ops(&app, Role::Worker).await?;
-    app.start_relay();
-    start_worker(&app);
-    start::announce(&app, Role::Worker, ops);
-    start::end(&app).await
+    let started = start::open(settings, Role::Worker).await?;
+    let ops = start::serve_ops(&started).await?;
+    started.app.start_relay();
+    start_worker(&started.app);
+    start::announce(&started, ops);
+    start::end(&started).await
 }
 
 /// Starts taking jobs, and the periodic tasks that some worker must do, until the process drains.
