@@ -45,8 +45,8 @@ const CORE_SHARE_EACH: f64 = 0.1;
 /// … and fill this share of their convex hulls.
 const CORE_SOLIDITY: f64 = 0.7;
 
-/// Debris makes up less than this share of all that was found.
-const DEBRIS_SHARE: f64 = 0.2;
+/// Debris makes up less than this share of the area of all that was found.
+const DEBRIS_SHARE: f64 = 0.35;
 
 /// How far an edge's two sides are probed from the outline, in pixels.
 const PROBE_PX: usize = 3;
@@ -54,10 +54,13 @@ const PROBE_PX: usize = 3;
 /// A component that reaches this many sides of the frame is what surrounds the well, not what lies in it.
 const RIM_SIDES: usize = 3;
 
-/// A component is also a rim where it lies on the frame for this share of the image's longer side …
+/// A component is also a rim where it spans this share of both the image's sides, …
+const RIM_SPAN: f64 = 0.8;
+
+/// … or lies on the frame for this share of the longer side and covers a corner, …
 const RIM_LENGTH: f64 = 0.2;
 
-/// … and fills less than this share of its convex hull.
+/// … and without a corner where it fills less than this share of its convex hull.
 const RIM_SOLIDITY: f64 = 0.6;
 
 /// A hole smaller than this share of its object is texture.
@@ -93,8 +96,7 @@ pub(super) fn find(
             Polarity::Dark
         };
         if parameters.polarity == Polarity::Auto || parameters.polarity == wanted {
-            let search = Search::new(flat, image, parameters, &histogram, sign);
-            let found = search.run();
+            let found = Search::new(flat, image, parameters, &histogram, sign).run();
             if total(&found) > total(&best) {
                 best = found;
             }
@@ -105,7 +107,8 @@ pub(super) fn find(
     let nothing = || {
         let contrast = parameters.min_contrast;
         format!(
-            "nothing of at least {min_area} pixels stands out from the background by {contrast} standard deviations"
+            "nothing of at least {min_area} pixels stands out from the background by {contrast} \
+             standard deviations"
         )
     };
     best.sort_by_key(|candidate: &Candidate| (candidate.whole.y, candidate.whole.x));
@@ -379,11 +382,31 @@ impl<'a> Search<'a> {
     /// The wall of a well or the edge of a dish: lies along the frame.
     fn is_rim(&self, mask: &Mask) -> bool {
         let sides = self.sides_touched(mask);
-        if sides == 0 || sides >= RIM_SIDES {
-            return sides > 0;
+        if sides >= RIM_SIDES {
+            return true;
         }
+        let around = |length: usize, side: usize| length as f64 > RIM_SPAN * side as f64;
+        let surrounds =
+            around(mask.width, self.flat.width) && around(mask.height, self.flat.height);
         let longer = self.flat.width.max(self.flat.height) as f64;
-        self.on_frame(mask) as f64 > RIM_LENGTH * longer && shape::solidity(mask) < RIM_SOLIDITY
+        let along_frame = sides > 0 && self.on_frame(mask) as f64 > RIM_LENGTH * longer;
+        (along_frame && self.covers_corner(mask))
+            || (surrounds || along_frame) && shape::solidity(mask) < RIM_SOLIDITY
+    }
+
+    fn covers_corner(&self, mask: &Mask) -> bool {
+        let inside = |at: u32, length: usize, place: usize| {
+            place
+                .checked_sub(at as usize)
+                .filter(|offset| *offset < length)
+        };
+        let corner = |x: usize, y: usize| {
+            let x = inside(mask.x, mask.width, x);
+            let y = inside(mask.y, mask.height, y);
+            x.zip(y).is_some_and(|(x, y)| mask.row(y)[x])
+        };
+        let (right, bottom) = (self.flat.width - 1, self.flat.height - 1);
+        corner(0, 0) || corner(right, 0) || corner(0, bottom) || corner(right, bottom)
     }
 
     /// How many of the mask's pixels lie on the image's frame.

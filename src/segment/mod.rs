@@ -64,6 +64,16 @@ pub struct Cancelled;
 /// Told the share of the work that is done, in percent, between steps; it may stop the work there.
 pub type Progress<'a> = dyn FnMut(u8) -> ControlFlow<Cancelled> + 'a;
 
+/// Memory that decoding and segmenting a page takes at most, in bytes, for admission to the compute pool: the decoder's
+/// own buffer, the plane, its flattened copy, and a few masks as large as the image.
+pub fn bytes_needed(page: &Inspection) -> u64 {
+    const SAMPLES_PER_PIXEL_MAX: u64 = 4;
+    const MASKS: u64 = 5;
+    let sample = u64::from(page.bits).div_ceil(8).max(1);
+    let per_pixel = SAMPLES_PER_PIXEL_MAX * sample + sample + 4 + MASKS;
+    u64::from(page.width) * u64::from(page.height) * per_pixel
+}
+
 /// Finds the objects of an image and measures them. Nothing found is a result without objects and with a note that says
 /// why. Progress is reported between steps, from 0 to 100.
 ///
@@ -137,3 +147,6 @@ fn object(mask: &Mask, number: u32, core_of: Option<u32>, image: &Raster) -> Opt
         measurements,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -182,7 +182,7 @@ impl Background {
         } = Reduced::of(image);
         // Objects have texture and edges, the ground has neither.
         let smooth = smoothest(&deviations, width);
-        let mut inlier = smooth.clone();
+        let mut inlier = near_middle(&reduced, &smooth);
         let mut surface = Surface::default();
         for _ in 0..FIT_ROUNDS {
             surface = Surface::fit(&reduced, &inlier, width, height);
@@ -368,6 +368,24 @@ fn mark_smoothest(deviations: &[f32], mut among: Vec<usize>, share: f64, smooth:
         .iter()
         .filter(|index| deviations[**index] <= limit)
         .for_each(|index| smooth[*index] = true);
+}
+
+/// The marked values near their median. A quadratic surface would happily follow the dark corners outside a well; what
+/// of a vignette is left out here comes back in when the surface has been fitted to the rest.
+fn near_middle(values: &[f32], marked: &[bool]) -> Vec<bool> {
+    let kept = values.iter().zip(marked).filter(|(_, marked)| **marked);
+    let mut sorted: Vec<f32> = kept.map(|(value, _)| *value).collect();
+    let middle = sorted.len() / 2;
+    let median = f64::from(*sorted.select_nth_unstable_by(middle, f32::total_cmp).1);
+    let off: Vec<f64> = values
+        .iter()
+        .map(|value| f64::from(*value) - median)
+        .collect();
+    let limit = OUTLIER_DEVIATIONS * deviation(&off, marked).max(1e-6);
+    off.iter()
+        .zip(marked)
+        .map(|(off, marked)| *marked && off.abs() <= limit)
+        .collect()
 }
 
 /// A quadratic surface over coordinates from -1 to 1: c · (1, x, y, x², xy, y²).

@@ -46,7 +46,7 @@ impl Default for Parameters {
         Self {
             polarity: Polarity::Auto,
             min_area_px: None,
-            min_share_of_largest: 0.02,
+            min_share_of_largest: 0.05,
             min_hole_px: 30,
             smoothing_px: 2.0,
             min_contrast: 4.0,
