@@ -6,6 +6,7 @@
 
 use std::ops::ControlFlow;
 
+use super::frame::Frame;
 use super::label::{self, Run};
 use super::mask::Mask;
 use super::normalise::Flat;
@@ -50,18 +51,6 @@ const DEBRIS_SHARE: f64 = 0.35;
 
 /// How far an edge's two sides are probed from the outline, in pixels.
 const PROBE_PX: usize = 3;
-
-/// A component that reaches this many sides of the frame is what surrounds the well, not what lies in it.
-const RIM_SIDES: usize = 3;
-
-/// A component is also a rim where it spans this share of both the image's sides, …
-const RIM_SPAN: f64 = 0.8;
-
-/// … or lies on the frame for this share of the longer side and covers a corner, …
-const RIM_LENGTH: f64 = 0.2;
-
-/// … and without a corner where it fills less than this share of its convex hull.
-const RIM_SOLIDITY: f64 = 0.6;
 
 /// A hole smaller than this share of its object is texture.
 const HOLE_SHARE: f64 = 0.005;
@@ -128,6 +117,7 @@ struct Search<'a> {
     flat: &'a Flat,
     image: &'a Raster,
     parameters: &'a Parameters,
+    frame: Frame,
     min_area: u64,
     sign: f32,
     levels: Levels,
@@ -151,6 +141,10 @@ impl<'a> Search<'a> {
             flat,
             image,
             parameters,
+            frame: Frame {
+                width: flat.width,
+                height: flat.height,
+            },
             min_area,
             sign,
             levels,
@@ -206,7 +200,10 @@ impl<'a> Search<'a> {
 
     fn of_object(&self, low: Mask) -> Vec<Candidate> {
         let plateau = self.plateau(&low);
-        if plateau < PLATEAU_SHARE * self.levels.high || self.is_rim(&low) || self.is_mark(&low) {
+        if plateau < PLATEAU_SHARE * self.levels.high
+            || self.frame.is_rim(&low)
+            || self.is_mark(&low)
+        {
             return Vec::new();
         }
         let half = self.above(&low, plateau / 2.0);
@@ -314,7 +311,7 @@ impl<'a> Search<'a> {
         let standing_out = self.parameters.min_contrast as f32 * self.levels.noise;
         let blurred = edge < EDGE_SHARE * mean || edge < EDGE_DEVIATIONS * self.levels.noise;
         let weak = blurred || mean < standing_out;
-        let excluded = self.parameters.exclude_border && self.sides_touched(&whole) > 0;
+        let excluded = self.parameters.exclude_border && self.frame.sides_touched(&whole) > 0;
         if area < self.min_area || weak || excluded {
             return None;
         }
@@ -368,57 +365,6 @@ impl<'a> Search<'a> {
         let x = off(mask.x, mask.width, self.flat.width);
         let y = off(mask.y, mask.height, self.flat.height);
         1.0 - 0.25 * (x * x + y * y)
-    }
-
-    fn sides_touched(&self, mask: &Mask) -> usize {
-        let right = mask.x as usize + mask.width == self.flat.width;
-        let bottom = mask.y as usize + mask.height == self.flat.height;
-        [mask.x == 0, mask.y == 0, right, bottom]
-            .into_iter()
-            .filter(|side| *side)
-            .count()
-    }
-
-    /// The wall of a well or the edge of a dish: lies along the frame.
-    fn is_rim(&self, mask: &Mask) -> bool {
-        let sides = self.sides_touched(mask);
-        if sides >= RIM_SIDES {
-            return true;
-        }
-        let around = |length: usize, side: usize| length as f64 > RIM_SPAN * side as f64;
-        let surrounds =
-            around(mask.width, self.flat.width) && around(mask.height, self.flat.height);
-        let longer = self.flat.width.max(self.flat.height) as f64;
-        let along_frame = sides > 0 && self.on_frame(mask) as f64 > RIM_LENGTH * longer;
-        (along_frame && self.covers_corner(mask))
-            || (surrounds || along_frame) && shape::solidity(mask) < RIM_SOLIDITY
-    }
-
-    fn covers_corner(&self, mask: &Mask) -> bool {
-        let inside = |at: u32, length: usize, place: usize| {
-            place
-                .checked_sub(at as usize)
-                .filter(|offset| *offset < length)
-        };
-        let corner = |x: usize, y: usize| {
-            let x = inside(mask.x, mask.width, x);
-            let y = inside(mask.y, mask.height, y);
-            x.zip(y).is_some_and(|(x, y)| mask.row(y)[x])
-        };
-        let (right, bottom) = (self.flat.width - 1, self.flat.height - 1);
-        corner(0, 0) || corner(right, 0) || corner(0, bottom) || corner(right, bottom)
-    }
-
-    /// How many of the mask's pixels lie on the image's frame.
-    fn on_frame(&self, mask: &Mask) -> usize {
-        let (right, bottom) = (self.flat.width - 1, self.flat.height - 1);
-        let at_frame = |at: usize, end: usize| at == 0 || at == end;
-        let pixels = mask
-            .pixels()
-            .map(|(x, y)| (mask.x as usize + x, mask.y as usize + y));
-        pixels
-            .filter(|(x, y)| at_frame(*x, right) || at_frame(*y, bottom))
-            .count()
     }
 
     /// A scale bar: a box of one single value.

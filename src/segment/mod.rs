@@ -6,10 +6,10 @@
 //! |---|---|---|
 //! | header | `inspect` | format, size, pages and pixel size from the header alone, under [`Limits`] |
 //! | decode | `decode/` | one page as a [`Raster`], sniffed by content, refused before it can hurt |
-//! | normalise | `normalise` | evens out the light, removes pixel noise |
+//! | normalise | `normalise`, `background`, `surface` | evens out the light, removes pixel noise |
 //! | threshold | `threshold` | Otsu, triangle, the noise level |
 //! | label | `label` | connected components, holes filled, specks dropped |
-//! | candidates | `candidates` | both polarities, scored; which objects, or why none |
+//! | candidates | `candidates`, `frame`, `shape` | both polarities, scored; which objects, or why none |
 //! | split | `split` | parts objects that touch |
 //! | contour | `contour` | the outline on pixel corners, whose area is the mask's exactly |
 //! | measure | `measure` | numbers per object |
@@ -20,11 +20,13 @@
 //! Coordinates: x to the right, y down, in pixels, on pixel *corners*: the top left pixel is the square from
 //! (0, 0) to (1, 1) and its centre is (0.5, 0.5).
 
+mod background;
 mod candidates;
 mod contour;
 mod decode;
 mod error;
 pub mod export;
+mod frame;
 mod inspect;
 mod label;
 mod mask;
@@ -37,6 +39,7 @@ pub mod scene;
 mod segmentation;
 mod shape;
 mod split;
+mod surface;
 mod threshold;
 
 pub use decode::decode;
