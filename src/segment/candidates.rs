@@ -46,9 +46,6 @@ const CORE_SHARE_EACH: f64 = 0.1;
 /// … and fill this share of their convex hulls.
 const CORE_SOLIDITY: f64 = 0.7;
 
-/// Debris makes up less than this share of the area of all that was found.
-const DEBRIS_SHARE: f64 = 0.35;
-
 /// How far an edge's two sides are probed from the outline, in pixels.
 const PROBE_PX: usize = 3;
 
@@ -164,18 +161,22 @@ impl<'a> Search<'a> {
         found
     }
 
-    /// Small things beside a large one are debris, unless there are so many that they are what the image is about.
+    /// Small things beside large ones are debris. What is large is judged by the object in which the middle pixel of
+    /// all object pixels lies: neither many specks nor one clump of many small objects shift it far.
     fn drop_debris(&self, found: &mut Vec<Candidate>) {
-        let areas: Vec<f64> = found
+        let mut areas: Vec<u64> = found
             .iter()
-            .map(|candidate| candidate.whole.area() as f64)
+            .map(|candidate| candidate.whole.area())
             .collect();
-        let largest = areas.iter().copied().fold(0.0, f64::max);
-        let limit = largest * self.parameters.min_share_of_largest;
-        let small: f64 = areas.iter().filter(|area| **area < limit).sum();
-        if small < DEBRIS_SHARE * areas.iter().sum::<f64>() {
-            found.retain(|candidate| candidate.whole.area() as f64 >= limit);
-        }
+        areas.sort_unstable();
+        let mut left = areas.iter().sum::<u64>() / 2;
+        let typical = areas.into_iter().find(|area| {
+            let here = left <= *area;
+            left = left.saturating_sub(*area);
+            here
+        });
+        let limit = typical.unwrap_or(0) as f64 * self.parameters.min_relative_area;
+        found.retain(|candidate| candidate.whole.area() as f64 >= limit);
     }
 
     /// How far a pixel stands out from the background, in the direction of this polarity.
