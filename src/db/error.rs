@@ -1,5 +1,8 @@
 //! What can go wrong with the database, named by what the caller can do about it.
 
+use sqlx::error::DatabaseError;
+use sqlx::sqlite::SqliteError;
+
 /// A database failure.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -24,6 +27,15 @@ pub enum Error {
     /// The database does not answer.
     #[error("the database does not answer: {0}")]
     Unavailable(#[source] sqlx::Error),
+    /// No connection to the database can be made.
+    #[error("no connection to {at}: {cause}")]
+    Unreachable {
+        /// Host, port and database, or the file; never the password.
+        at: String,
+        /// What went wrong.
+        #[source]
+        cause: sqlx::Error,
+    },
     /// A stored row is not what this version writes.
     #[error("{table} row {id}: {what}")]
     Inconsistent {
@@ -40,12 +52,15 @@ pub enum Error {
     /// The database URL or a setting does not fit.
     #[error("{0}")]
     Settings(String),
+    /// A list cannot be passed to a statement.
+    #[error("a list for a statement: {0}")]
+    List(String),
     /// Anything else: a defect in a statement or in the database.
     #[error("database error: {0}")]
     Other(#[source] sqlx::Error),
 }
 
-/// Errors that know whether running the whole transaction again may succeed. [`super::Db::run_tx`] asks.
+/// Errors that know whether running the whole transaction again may succeed. [`super::run_tx`] asks.
 pub trait Transient {
     /// True when the failure was another transaction's doing.
     fn is_transient(&self) -> bool;
@@ -59,50 +74,72 @@ impl Transient for Error {
 
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
-        match error {
+        match &error {
             sqlx::Error::PoolTimedOut => Self::PoolExhausted,
             sqlx::Error::Io(_) | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => {
                 Self::Unavailable(error)
             }
-            sqlx::Error::Database(ref cause) => {
-                let constraint = || {
-                    cause
-                        .constraint()
-                        .unwrap_or_else(|| cause.message())
-                        .to_owned()
-                };
-                if cause.is_unique_violation() {
-                    Self::AlreadyExists {
-                        constraint: constraint(),
-                    }
-                } else if cause.is_foreign_key_violation() {
-                    Self::BrokenReference {
-                        constraint: constraint(),
-                    }
-                } else {
-                    by_code(
-                        cause.code().as_deref().unwrap_or_default().to_owned(),
-                        error,
-                    )
+            sqlx::Error::Database(cause) if cause.is_unique_violation() => Self::AlreadyExists {
+                constraint: constraint(cause.as_ref()),
+            },
+            sqlx::Error::Database(cause) if cause.is_foreign_key_violation() => {
+                Self::BrokenReference {
+                    constraint: constraint(cause.as_ref()),
                 }
             }
-            error => Self::Other(error),
+            sqlx::Error::Database(cause) => match kind(cause.as_ref()) {
+                Kind::Conflict => Self::Conflict(error),
+                Kind::Unavailable => Self::Unavailable(error),
+                Kind::Other => Self::Other(error),
+            },
+            _ => Self::Other(error),
         }
     }
 }
 
-/// PostgreSQL: 40001 serialization failure, 40P01 deadlock, 55P03 lock not available; 57P0x and 53300: shutting
-/// down, starting up, too many connections. SQLite: primary codes 5 (busy) and 6 (locked) in the low byte.
-fn by_code(code: String, error: sqlx::Error) -> Error {
-    match code.as_str() {
-        "40001" | "40P01" | "55P03" => Error::Conflict(error),
-        "57P01" | "57P02" | "57P03" | "53300" => Error::Unavailable(error),
-        code if code
-            .parse::<u32>()
-            .is_ok_and(|code| matches!(code & 0xff, 5 | 6)) =>
+/// SQLite names no foreign key; its message says at least that it was one.
+fn constraint(cause: &dyn DatabaseError) -> String {
+    let name = cause.constraint().unwrap_or_else(|| cause.message());
+    name.to_owned()
+}
+
+enum Kind {
+    Conflict,
+    Unavailable,
+    Other,
+}
+
+fn kind(cause: &dyn DatabaseError) -> Kind {
+    let code = cause.code().unwrap_or_default();
+    match cause.try_downcast_ref::<SqliteError>() {
+        Some(_) => kind_of_sqlite(code.parse().unwrap_or(0)),
+        None => kind_of_postgres(&code),
+    }
+}
+
+/// Conflict: 40001 serialization failure, 40P01 deadlock, 55P03 lock not available. Unavailable: the classes 08
+/// (connection), 53 (resources) and 57 (operator: shut-down, start-up, a statement beyond its limit), 25P03 (silent
+/// for too long inside a transaction), 25006 (a standby that was the primary).
+fn kind_of_postgres(code: &str) -> Kind {
+    match code {
+        "40001" | "40P01" | "55P03" => Kind::Conflict,
+        "25P03" | "25006" => Kind::Unavailable,
+        code if ["08", "53", "57"]
+            .iter()
+            .any(|class| code.starts_with(class)) =>
         {
-            Error::Conflict(error)
+            Kind::Unavailable
         }
-        _ => Error::Other(error),
+        _ => Kind::Other,
+    }
+}
+
+/// The low byte of an extended code is the primary one: 5 busy, 6 locked; 10 input or output, 13 disk full, 14 cannot
+/// open.
+fn kind_of_sqlite(code: u32) -> Kind {
+    match code & 0xff {
+        5 | 6 => Kind::Conflict,
+        10 | 13 | 14 => Kind::Unavailable,
+        _ => Kind::Other,
     }
 }

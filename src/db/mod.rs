@@ -1,22 +1,27 @@
 //! The database seam: narrow at the transaction, wide at the SQL. Truth lives here.
 //!
 //! One statement text serves both dialects (`$1`, `on conflict`, `returning`); a dialect pair stands only where it
-//! must. Statements live in the stores beside the nouns they serve; this room knows none of them.
+//! must, as two constants named `…_POSTGRES` and `…_SQLITE`. Statements live in the stores beside the nouns they
+//! serve; this room knows none of them. A conformance test prepares every one of them on both.
 
+mod attempts;
+pub mod batch;
 mod error;
+mod guard;
 mod ids;
+mod migrate;
+mod postgres;
+mod sqlite;
 mod tx;
 
-use std::ops::ControlFlow;
-use std::time::Duration;
+use secrecy::ExposeSecret;
 
-use sqlx::{PgPool, SqlitePool};
+use crate::settings;
 
-use crate::kit::metrics;
-use crate::kit::retry::Backoff;
-
+pub use crate::{on_tx, run_tx};
+pub use attempts::{Attempts, typed};
 pub use error::{Error, Transient};
-pub(crate) use tx::on_tx;
+pub use guard::{forbid_inside_transaction, inside};
 pub use tx::{Connection, Dialect, Tx};
 
 /// A handle on the database; clones share its pools.
@@ -28,134 +33,135 @@ pub struct Db {
 
 #[derive(Debug, Clone)]
 enum Pools {
-    Postgres {
-        primary: PgPool,
-    },
-    /// SQLite has one writer: a pool of one connection that begins immediate, and a pool of readers.
-    Sqlite {
-        writer: SqlitePool,
-        readers: SqlitePool,
-    },
+    Postgres(postgres::Postgres),
+    Sqlite(sqlite::Sqlite),
 }
 
-/// Waits between two runs of a transaction that met another in its way.
-const CONFLICT_BACKOFF: Backoff = Backoff {
-    base: Duration::from_millis(5),
-    cap: Duration::from_millis(200),
-};
+/// The connections of this process, for health and metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolStatistics {
+    /// Open connections.
+    pub size: u32,
+    /// Open connections that nobody uses.
+    pub idle: u32,
+    /// Most connections that may be open.
+    pub max: u32,
+}
 
 impl Db {
-    /// Begins the runs of the transaction `name`; [`run_tx`] is the way to use it.
-    pub const fn attempts(&self, name: &'static str) -> Attempts<'_> {
-        Attempts {
-            db: self,
-            name,
-            failures: 0,
-        }
+    /// Opens the database that `database.url` names and speaks to it once.
+    ///
+    /// # Errors
+    /// [`Error::Settings`] for a URL that does not fit, [`Error::Unreachable`] when the database does not answer;
+    /// neither shows the password.
+    pub async fn open(settings: &settings::Database) -> Result<Self, Error> {
+        let url = settings.url.expose_secret();
+        let scheme = url.split_once(':').map_or("", |(scheme, _)| scheme);
+        let pools = match scheme {
+            "postgres" | "postgresql" => Pools::Postgres(postgres::Postgres::open(settings).await?),
+            "sqlite" => Pools::Sqlite(sqlite::Sqlite::open(settings).await?),
+            "" => {
+                return Err(Error::Settings(
+                    "database.url has no scheme; it begins with postgres:// or sqlite:".to_owned(),
+                ));
+            }
+            other => {
+                return Err(Error::Settings(format!(
+                    "database.url has the scheme {other:?}; it begins with postgres:// or sqlite:"
+                )));
+            }
+        };
+        Ok(Self {
+            pools,
+            attempts_max: settings.transaction_attempts_max,
+        })
     }
 
-    /// Runs `work` on a connection for reading, outside any transaction.
+    /// Begins the runs of the transaction `name`; [`run_tx`] is the way to use it.
+    pub const fn attempts(&self, name: &'static str) -> Attempts<'_> {
+        Attempts::new(self, name)
+    }
+
+    /// A connection for reading, outside any transaction. On SQLite it cannot write.
     ///
     /// # Errors
     /// When no connection can be had.
+    ///
+    /// # Panics
+    /// In debug builds, inside a transaction: two connections of one task can exhaust the pool together.
     pub async fn reader(&self) -> Result<Tx, Error> {
-        Ok(match &self.pools {
-            Pools::Postgres { primary } => primary.acquire().await?.into(),
-            Pools::Sqlite { readers, .. } => readers.acquire().await?.into(),
-        })
+        forbid_inside_transaction("a second connection");
+        match &self.pools {
+            Pools::Postgres(postgres) => postgres.reader().await,
+            Pools::Sqlite(sqlite) => sqlite.reader().await,
+        }
     }
 
     async fn begin(&self) -> Result<Tx, Error> {
-        Ok(match &self.pools {
-            Pools::Postgres { primary } => primary.begin().await?.into(),
-            Pools::Sqlite { writer, .. } => writer.begin_with("begin immediate").await?.into(),
-        })
+        match &self.pools {
+            Pools::Postgres(postgres) => postgres.begin().await,
+            Pools::Sqlite(sqlite) => sqlite.begin().await,
+        }
+    }
+
+    /// Applies the migrations that the database lacks. Any number of processes may do so at once: each migration
+    /// is applied by one of them.
+    ///
+    /// # Errors
+    /// [`Error::Migration`] when one fails, was changed after it was applied, or when the schema is newer than this
+    /// version; [`Error::Settings`] when the URL leads through a pooler.
+    pub async fn migrate(&self) -> Result<(), Error> {
+        match &self.pools {
+            Pools::Postgres(postgres) => postgres.migrate().await,
+            Pools::Sqlite(sqlite) => sqlite.migrate().await,
+        }
+    }
+
+    /// The names of the migrations that the database lacks, such as `0001_core`. A schema that is newer than this
+    /// version lacks none: during a rolling update the old version works on it (expand first, contract later).
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn pending(&self) -> Result<Vec<String>, Error> {
+        match &self.pools {
+            Pools::Postgres(postgres) => postgres.pending().await,
+            Pools::Sqlite(sqlite) => sqlite.pending().await,
+        }
+    }
+
+    /// Asks the database for an answer, for at most twice `database.acquire_timeout_ms`: once for the connection,
+    /// once for the answer.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn ping(&self) -> Result<(), Error> {
+        match &self.pools {
+            Pools::Postgres(postgres) => postgres.ping().await,
+            Pools::Sqlite(sqlite) => sqlite.ping().await,
+        }
+    }
+
+    /// The present state of the pools; SQLite's writer and readers together.
+    pub fn pool(&self) -> PoolStatistics {
+        match &self.pools {
+            Pools::Postgres(postgres) => postgres.pool(),
+            Pools::Sqlite(sqlite) => sqlite.pool(),
+        }
+    }
+
+    /// Closes the pools after their connections were returned; a later use of any clone fails.
+    pub async fn close(&self) {
+        match &self.pools {
+            Pools::Postgres(postgres) => postgres.close().await,
+            Pools::Sqlite(sqlite) => sqlite.close().await,
+        }
     }
 
     /// The dialect of this database.
     pub const fn dialect(&self) -> Dialect {
         match self.pools {
-            Pools::Postgres { .. } => Dialect::Postgres,
-            Pools::Sqlite { .. } => Dialect::Sqlite,
+            Pools::Postgres(_) => Dialect::Postgres,
+            Pools::Sqlite(_) => Dialect::Sqlite,
         }
     }
 }
-
-/// The runs of one named transaction. [`run_tx`] drives it: begin, work, end, and perhaps once more.
-#[derive(Debug)]
-pub struct Attempts<'d> {
-    db: &'d Db,
-    name: &'static str,
-    failures: u32,
-}
-
-impl Attempts<'_> {
-    /// Begins one run.
-    ///
-    /// # Errors
-    /// When no connection can be had or the database does not answer.
-    pub async fn begin(&self) -> Result<Tx, Error> {
-        self.db.begin().await
-    }
-
-    /// Ends one run: commits what succeeded, rolls back what failed. `Continue` asks for another run, because
-    /// another transaction was in the way and the limit is not reached.
-    pub async fn end<T, E>(&mut self, tx: Tx, outcome: Result<T, E>) -> ControlFlow<Result<T, E>>
-    where
-        E: From<Error> + Transient,
-    {
-        let outcome = match outcome {
-            Ok(value) => tx.commit().await.map(|()| value).map_err(E::from),
-            Err(error) => {
-                tx.roll_back().await;
-                Err(error)
-            }
-        };
-        match outcome {
-            Err(error) if error.is_transient() && self.failures + 1 < self.db.attempts_max => {
-                self.failures += 1;
-                metrics::db_transaction(self.name, "retried");
-                tokio::time::sleep(CONFLICT_BACKOFF.wait(self.failures)).await;
-                ControlFlow::Continue(())
-            }
-            outcome => {
-                let label = if outcome.is_ok() {
-                    "committed"
-                } else {
-                    "rolled_back"
-                };
-                metrics::db_transaction(self.name, label);
-                ControlFlow::Break(outcome)
-            }
-        }
-    }
-}
-
-/// Gives a future's output its type, so that `?` works inside an `async` block of [`run_tx`].
-pub fn typed<F: Future<Output = R>, R>(future: F) -> F {
-    future
-}
-
-/// Runs a block in the transaction `name` and commits it:
-/// `run_tx!(db, "job.submit", |tx| -> Result<Job, Error> { … })`. It rolls back when the block fails, and runs it
-/// again when another transaction was in the way, at most `database.transaction_attempts_max` times. Inside, only
-/// the `tx` is awaited: no queue, log, file, HTTP or second transaction.
-macro_rules! run_tx {
-    ($db:expr, $name:expr, |$tx:ident| -> $result:ty $body:block) => {{
-        let mut attempts = $db.attempts($name);
-        loop {
-            let mut transaction = match attempts.begin().await {
-                Ok(transaction) => transaction,
-                Err(error) => break Err(error.into()),
-            };
-            let $tx = &mut transaction;
-            let outcome = $crate::db::typed::<_, $result>(async { $body }).await;
-            if let ::std::ops::ControlFlow::Break(outcome) =
-                attempts.end(transaction, outcome).await
-            {
-                break outcome;
-            }
-        }
-    }};
-}
-pub(crate) use run_tx;

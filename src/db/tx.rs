@@ -5,8 +5,8 @@ use sqlx::{PgConnection, Postgres, Sqlite, SqliteConnection, Transaction};
 
 use super::Error;
 
-/// A connection that statements run on: an open transaction ([`super::Db::run_tx`]) or a plain connection for
-/// reading ([`super::Db::read`]). Stores take it by `&mut` and never learn which of the two it is.
+/// A connection that statements run on: an open transaction ([`super::run_tx`]) or a plain connection for
+/// reading ([`super::Db::reader`]). Stores take it by `&mut` and never learn which of the two it is.
 #[derive(Debug)]
 pub struct Tx {
     inner: Inner,
@@ -124,6 +124,7 @@ impl Tx {
 
 /// Runs one body, compiled once per dialect, on the connection of a [`Tx`]:
 /// `on_tx!(tx, |conn| sqlx::query(TEXT).bind(id).execute(conn).await)`.
+#[macro_export]
 macro_rules! on_tx {
     ($tx:expr, |$conn:ident| $body:expr) => {
         match $tx.connection() {
@@ -132,4 +133,3 @@ macro_rules! on_tx {
         }
     };
 }
-pub(crate) use on_tx;

@@ -1,2 +1,6 @@
 //! The one integration binary: `support` starts what a test needs, `conformance` holds each seam's promises,
 //! every other file is one noun of the product.
+
+mod conformance;
+mod services;
+mod support;
