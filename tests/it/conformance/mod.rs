@@ -2,6 +2,9 @@
 //! backend is a test of its own, such as `conformance::database::sqlite::commit_is_seen`. A missing service fails.
 
 mod database;
+mod queue;
+mod state_outage;
+mod state_store;
 
 /// Makes a module for each backend and in it a test for each check. Backends are opened by an async function without
 /// parameters, anew for each test:
