@@ -3,6 +3,7 @@
 
 mod database;
 mod queue;
+mod state_cluster;
 mod state_outage;
 mod state_store;
 

@@ -211,3 +211,23 @@ async fn closing_ends_subscriptions_and_later_calls() {
     assert_eq!(subscription.next().await, None);
     assert!(matches!(store.ping().await, Err(Error::Unavailable(_))));
 }
+
+#[tokio::test]
+async fn a_channel_that_nobody_hears_is_given_up_and_can_be_taken_again() {
+    let server = RedisServer::start().await;
+    let store = Redis::connect(&server.settings()).await.unwrap();
+    let listened = async || server.cli(&["pubsub", "channels"]).await.contains("news");
+    let first = store.subscribe("news").await.unwrap();
+    assert!(listened().await);
+    drop(first);
+    eventually("the server is told", PATIENCE, async || !listened().await).await;
+    let mut again = store.subscribe("news").await.unwrap();
+    store
+        .publish("news", Bytes::from_static(b"m"))
+        .await
+        .unwrap();
+    let heard = timeout(PATIENCE, again.next())
+        .await
+        .expect("a message in time");
+    assert_eq!(heard, Some(Delivery::Message(Bytes::from_static(b"m"))));
+}

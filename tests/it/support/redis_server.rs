@@ -20,24 +20,67 @@ pub const COMMAND_TIMEOUT: Duration = Duration::from_millis(500);
 pub struct RedisServer {
     port: u16,
     folder: TempDir,
+    extra: &'static [&'static str],
     process: Child,
 }
 
 impl RedisServer {
     /// A running server that holds nothing.
     pub async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// A cluster of one node, which has all slots and refuses commands whose keys lie in several.
+    pub async fn start_cluster() -> Self {
+        let server = Self::start_with(&[
+            "--cluster-enabled",
+            "yes",
+            "--cluster-announce-ip",
+            "127.0.0.1",
+        ])
+        .await;
+        server
+            .cli(&["cluster", "addslotsrange", "0", "16383"])
+            .await;
+        eventually(
+            "the cluster is ready",
+            Duration::from_secs(10),
+            async || {
+                server
+                    .cli(&["cluster", "info"])
+                    .await
+                    .contains("cluster_state:ok")
+            },
+        )
+        .await;
+        server
+    }
+
+    async fn start_with(extra: &'static [&'static str]) -> Self {
         let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = free.local_addr().expect("a bound port").port();
         drop(free);
         let folder = tempfile::tempdir().expect("a folder for the server");
-        let process = spawn(port, &folder);
+        let process = spawn(port, &folder, extra);
         let server = Self {
             port,
             folder,
+            extra,
             process,
         };
         server.accepts().await;
         server
+    }
+
+    /// What `redis-cli` prints for this command.
+    pub async fn cli(&self, command: &[&str]) -> String {
+        let mut cli = Command::new("redis-cli");
+        cli.args(["-p", &self.port.to_string()]).args(command);
+        let output = cli
+            .output()
+            .await
+            .expect("redis-cli is installed (Debian: apt-get install redis-tools)");
+        String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
     /// Where it is, as `host:port`.
@@ -66,7 +109,7 @@ impl RedisServer {
 
     /// Starts it again, empty, at the same place.
     pub async fn start_again(&mut self) {
-        self.process = spawn(self.port, &self.folder);
+        self.process = spawn(self.port, &self.folder, self.extra);
         self.accepts().await;
     }
 
@@ -95,7 +138,7 @@ pub fn redis_settings(url: &str, prefix: &str, command_timeout: Duration) -> set
     }
 }
 
-fn spawn(port: u16, folder: &TempDir) -> Child {
+fn spawn(port: u16, folder: &TempDir, extra: &[&str]) -> Child {
     Command::new("redis-server")
         .args([
             "--port",
@@ -107,6 +150,7 @@ fn spawn(port: u16, folder: &TempDir) -> Child {
         ])
         .args(["--bind", "127.0.0.1", "--dir"])
         .arg(folder.path())
+        .args(extra)
         .stdout(Stdio::null())
         .kill_on_drop(true)
         .spawn()
