@@ -231,3 +231,20 @@ async fn a_channel_that_nobody_hears_is_given_up_and_can_be_taken_again() {
         .expect("a message in time");
     assert_eq!(heard, Some(Delivery::Message(Bytes::from_static(b"m"))));
 }
+
+#[tokio::test]
+async fn dropping_the_last_handle_closes_its_connections() {
+    let server = RedisServer::start().await;
+    let connections = async || server.cli(&["client", "list"]).await.lines().count();
+    let alone = connections().await;
+    let store = Redis::connect(&server.settings()).await.unwrap();
+    let twin = store.clone();
+    drop(store);
+    twin.ping().await.unwrap();
+    assert!(connections().await > alone);
+    drop(twin);
+    eventually("the connections are gone", PATIENCE, async || {
+        connections().await == alone
+    })
+    .await;
+}

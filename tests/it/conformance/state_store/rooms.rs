@@ -73,7 +73,7 @@ async fn instances_are_listed(backend: &Backend) {
         .await
         .unwrap();
     let elsewhere = Instances::new(Arc::clone(&backend.other));
-    assert_eq!(elsewhere.list().await.unwrap(), [line.clone()]);
+    assert_eq!(elsewhere.list().await.unwrap(), std::slice::from_ref(&line));
     assert!(elsewhere.leave(&line.instance).await.unwrap());
     assert_eq!(elsewhere.list().await.unwrap(), []);
 }
