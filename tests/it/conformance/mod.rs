@@ -3,6 +3,10 @@
 
 mod database;
 mod event_log;
+mod queue;
+mod state_cluster;
+mod state_outage;
+mod state_store;
 
 /// Makes a module for each backend and in it a test for each check. Backends are opened by an async function without
 /// parameters, anew for each test:
