@@ -1,7 +1,7 @@
 //! Migrations: from nothing, again, by many at once, and against a newer schema.
 
 use futures::future::join_all;
-use spheroctl::db::{Error, on_tx};
+use spheroctl::db::{Db, Error, on_tx};
 
 use super::{Backend, suite};
 
@@ -47,11 +47,8 @@ async fn once_more_changes_nothing(backend: &Backend) {
 /// Each with pools of its own, as as many processes have them.
 async fn many_at_once_apply_each_once(backend: &Backend) {
     let pending = backend.db.pending().await.expect("an answer");
-    let migrations = (0..4).map(|_| async {
-        let db = backend.another(|_| ()).await;
-        db.migrate().await
-    });
-    for outcome in join_all(migrations).await {
+    let handles = join_all((0..4).map(|_| backend.another(|_| ()))).await;
+    for outcome in join_all(handles.iter().map(Db::migrate)).await {
         outcome.expect("each of them succeeds");
     }
     assert_eq!(history(backend).await.len(), pending.len());
