@@ -2,5 +2,7 @@
 //! every other file is one noun of the product.
 
 mod conformance;
+mod embedded_log;
+mod outbox;
 mod services;
 mod support;

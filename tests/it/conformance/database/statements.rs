@@ -1,6 +1,6 @@
 //! Every statement of the product is understood by the database it is meant for. The statements are found in the
 //! source: each is a constant `const NAME: &str = "…"` that begins with an SQL verb. A name that ends with `_POSTGRES`
-//! or `_SQLITE`, or a file `postgres.rs` or `sqlite.rs`, holds a statement of that dialect alone.
+//! or `_SQLITE`, a file `postgres.rs` or `sqlite.rs`, and a folder of that name hold statements of that dialect alone.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -172,9 +172,14 @@ fn is_statement(text: &str) -> bool {
 }
 
 fn only(place: &str, name: &str) -> Option<Dialect> {
-    if name.ends_with("_POSTGRES") || place.ends_with("postgres.rs") {
+    let is_in = |room: &str| {
+        Path::new(place)
+            .iter()
+            .any(|part| Path::new(part).file_stem() == Some(room.as_ref()))
+    };
+    if name.ends_with("_POSTGRES") || is_in("postgres") {
         Some(Dialect::Postgres)
-    } else if name.ends_with("_SQLITE") || place.ends_with("sqlite.rs") {
+    } else if name.ends_with("_SQLITE") || is_in("sqlite") {
         Some(Dialect::Sqlite)
     } else {
         None

@@ -48,6 +48,11 @@ impl Backend {
         }
     }
 
+    /// The database that holds the log, where one does.
+    pub fn db(&self) -> Option<&Db> {
+        self.sqlite.as_ref().map(|(db, _)| db)
+    }
+
     /// The log as the process `client_id` opens it.
     pub fn open(&self, client_id: &str) -> SharedLog {
         self.open_with(client_id, &self.settings)
@@ -121,7 +126,8 @@ pub fn partition(topic: &str, number: i32) -> Partition {
     }
 }
 
-fn kafka(bootstrap: &str) -> settings::Kafka {
+/// The settings of a test, with names of its own and a short session.
+pub fn kafka(bootstrap: &str) -> settings::Kafka {
     settings::Kafka {
         bootstrap_servers: bootstrap.to_owned(),
         topic_prefix: unique_prefix(),
@@ -134,7 +140,7 @@ fn kafka(bootstrap: &str) -> settings::Kafka {
     }
 }
 
-fn database(url: &str) -> settings::Database {
+pub fn database(url: &str) -> settings::Database {
     settings::Database {
         url: SecretString::from(url),
         direct_url: SecretString::default(),
