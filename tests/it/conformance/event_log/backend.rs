@@ -41,8 +41,13 @@ impl Backend {
     }
 
     pub async fn kafka() -> Self {
+        Self::kafka_with(kafka(&services::kafka_bootstrap()))
+    }
+
+    /// Kafka with these settings.
+    pub fn kafka_with(settings: settings::Kafka) -> Self {
         Self {
-            settings: kafka(&services::kafka_bootstrap()),
+            settings,
             lifecycle: Lifecycle::new(),
             sqlite: None,
         }
