@@ -69,12 +69,12 @@ pub type Progress<'a> = dyn FnMut(u8) -> ControlFlow<Cancelled> + 'a;
 
 /// Memory that decoding and segmenting a page takes at most, in bytes, for admission to the compute pool: the decoder's
 /// own buffer, the plane, its flattened copy, and a few masks as large as the image.
-pub fn bytes_needed(page: &Inspection) -> u64 {
+pub const fn bytes_needed(width: u64, height: u64, bits_per_sample: u64) -> u64 {
     const SAMPLES_PER_PIXEL_MAX: u64 = 4;
     const MASKS: u64 = 5;
-    let sample = u64::from(page.bits).div_ceil(8).max(1);
+    let sample = if bits_per_sample > 8 { bits_per_sample.div_ceil(8) } else { 1 };
     let per_pixel = SAMPLES_PER_PIXEL_MAX * sample + sample + 4 + MASKS;
-    u64::from(page.width) * u64::from(page.height) * per_pixel
+    width.saturating_mul(height).saturating_mul(per_pixel)
 }
 
 /// Finds the objects of an image and measures them. Nothing found is a result without objects and with a note that says

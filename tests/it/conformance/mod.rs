@@ -2,7 +2,7 @@
 //! backend is a test of its own, such as `conformance::database::sqlite::commit_is_seen`. A missing service fails.
 
 mod database;
-mod event_log;
+pub mod event_log;
 mod queue;
 mod state_cluster;
 mod state_outage;
