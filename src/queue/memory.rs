@@ -11,8 +11,8 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::{
-    Depth, Error, JobQueue, Lease, Offer, PRIORITY_MAX, PRIORITY_MIN, PROMOTED_PER_CLAIM_MAX,
-    Release,
+    BATCH_MAX, Depth, Error, JobQueue, Lease, Offer, PRIORITY_MAX, PRIORITY_MIN,
+    PROMOTED_PER_CLAIM_MAX, Release,
 };
 use crate::kit::clock::SharedClock;
 use crate::kit::id::JobId;
@@ -196,7 +196,7 @@ impl Jobs {
         self.promote(now);
         let owner: Arc<str> = owner.into();
         let mut claimed = Vec::new();
-        while claimed.len() < limit {
+        while claimed.len() < limit.min(BATCH_MAX) {
             let Some((place, job)) = self.waiting.pop_first() else {
                 break;
             };
@@ -257,7 +257,9 @@ impl Jobs {
 
     fn expired(&self, limit: usize, now: DateTime<Utc>) -> Vec<JobId> {
         let out = self.leases.iter().take_while(|(until, _)| *until <= now);
-        out.take(limit).map(|(_, job)| *job).collect()
+        out.take(limit.min(BATCH_MAX))
+            .map(|(_, job)| *job)
+            .collect()
     }
 
     fn requeue(&mut self, job: JobId, now: DateTime<Utc>) -> bool {

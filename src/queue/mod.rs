@@ -87,7 +87,7 @@ pub trait JobQueue: Send + Sync + std::fmt::Debug + 'static {
     /// Offers jobs; the answer says for each whether it waits now (false: it is leased).
     async fn offer(&self, offers: &[Offer]) -> Result<Vec<bool>, Error>;
 
-    /// Leases at most `limit` due jobs to `owner` for `lease`: highest priority first, within one in the order of
+    /// Leases at most `limit` (and [`BATCH_MAX`]) due jobs to `owner` for `lease`: highest priority first, within one in the order of
     /// the first offer. Jobs whose lease has run out are not given away here; see [`JobQueue::expired`].
     async fn claim(&self, owner: &str, limit: usize, lease: Duration) -> Result<Vec<JobId>, Error>;
 
@@ -110,7 +110,7 @@ pub trait JobQueue: Send + Sync + std::fmt::Debug + 'static {
     /// Ends `owner`'s leases; those that it no longer holds are left alone and answered with false.
     async fn release(&self, owner: &str, jobs: &[(JobId, Release)]) -> Result<Vec<bool>, Error>;
 
-    /// At most `limit` jobs whose lease has run out. They stay leased until they are offered by [`JobQueue::requeue`] or
+    /// At most `limit` (and [`BATCH_MAX`]) jobs whose lease has run out. They stay leased until they are offered by [`JobQueue::requeue`] or
     /// removed: the caller writes the row first.
     async fn expired(&self, limit: usize) -> Result<Vec<JobId>, Error>;
 
