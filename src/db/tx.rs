@@ -122,8 +122,8 @@ impl Tx {
     }
 }
 
-/// Runs one body, compiled once per dialect, on the connection of a [`Tx`]:
-/// `on_tx!(tx, |conn| sqlx::query(TEXT).bind(id).execute(conn).await)`.
+/// Runs one body, compiled once per dialect, on the connection of a [`Tx`]; both must give the same type:
+/// `on_tx!(tx, |conn| sqlx::query(TEXT).bind(id).execute(conn).await.map(|done| done.rows_affected()))?`.
 #[macro_export]
 macro_rules! on_tx {
     ($tx:expr, |$conn:ident| $body:expr) => {

@@ -3,8 +3,8 @@
 //! A fact's way: a domain operation [`outbox::stage`]s an [`Event`] in its own transaction; the [`relay`] appends it to
 //! the [`log`] and deletes the row; consumer groups read the record and decode it with [`Event::from_record`].
 
-mod error;
 pub mod envelope;
+mod error;
 pub mod log;
 pub mod outbox;
 pub mod partition;

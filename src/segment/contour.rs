@@ -58,6 +58,8 @@ fn follow(mask: &Mask, x: isize, y: isize, visited: &mut [bool]) -> Ring {
             direction = next;
         }
     }
+    // The walk came back to its first corner last.
+    points.rotate_right(1);
     Ring(points)
 }
 

@@ -1,6 +1,7 @@
 //! An upload: streamed to the file store with its hash, its header looked at, then listed with its image and its event
 //! in one transaction. What is acknowledged is listed; what is not listed is removed.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -52,7 +53,7 @@ pub struct Uploads {
     /// In-flight markers.
     pub state: SharedState,
     /// Headers are looked at here, never on the runtime's threads.
-    pub compute: ComputePool,
+    pub compute: Arc<ComputePool>,
     /// Instants.
     pub clock: SharedClock,
     /// Wakes the relay.
@@ -246,7 +247,7 @@ impl Uploads {
             width: u64::from(inspection.width),
             height: u64::from(inspection.height),
             pages: u64::from(inspection.pages),
-            bits_per_sample: u64::from(inspection.bits_per_sample),
+            bits_per_sample: u64::from(inspection.bits),
             pixel_size_um: trusted.and_then(|size| size.square_um()),
             created_at: self.clock.now(),
         }
@@ -267,8 +268,8 @@ impl Uploads {
 }
 
 fn request(upload: &Upload<'_>, sha256: &[u8; 32]) -> Result<Request, Error> {
-    let parts = ["upload".as_bytes(), upload.project.as_uuid().as_bytes(), upload.name.as_bytes(), sha256]
-        .map(|part: &[u8]| part);
+    let project = upload.project.as_uuid();
+    let parts: [&[u8]; 4] = [b"upload", project.as_bytes(), upload.name.as_bytes(), sha256];
     Request::new(upload.principal.user, upload.key, &parts)
 }
 

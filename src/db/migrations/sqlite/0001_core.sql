@@ -1,7 +1,8 @@
 -- Accounts and tenants. The twin of the PostgreSQL file: ids are 16-byte blobs, instants RFC 3339 text, JSON text.
+-- `not null` stands with every primary key, because SQLite lets a null in without it.
 
 create table users (
-    id blob primary key,
+    id blob primary key not null,
     email text not null unique,                 -- stored in lower case
     name text not null,
     password_hash text,                         -- argon2id PHC string; none: only by link or token
@@ -11,7 +12,7 @@ create table users (
 );
 
 create table api_tokens (
-    id blob primary key,
+    id blob primary key not null,
     user_id blob not null references users (id) on delete cascade,
     name text not null,
     secret_sha256 blob not null unique,        -- the secret itself is shown once and never stored
@@ -22,7 +23,7 @@ create table api_tokens (
 create index api_tokens_by_user on api_tokens (user_id);
 
 create table projects (
-    id blob primary key,
+    id blob primary key not null,
     name text not null,
     created_by blob not null references users (id),
     created_at text not null
@@ -40,7 +41,7 @@ create index project_members_by_user on project_members (user_id, project_id);
 -- Files and the pictures in them.
 
 create table files (
-    id blob primary key,
+    id blob primary key not null,
     project_id blob not null references projects (id),
     uploaded_by blob not null references users (id),
     name text not null,
@@ -53,7 +54,7 @@ create table files (
 create index files_by_project on files (project_id, id);
 
 create table images (
-    id blob primary key,
+    id blob primary key not null,
     project_id blob not null references projects (id),
     file_id blob not null references files (id),
     name text not null,
@@ -69,7 +70,7 @@ create index images_by_project on images (project_id, id);
 -- Jobs. `attempt` is the fencing token: it rises at every claim and every later write names it.
 
 create table queue_jobs (
-    id blob primary key,
+    id blob primary key not null,
     task_id text not null unique,               -- the caller's own name for it
     kind text not null check (kind in ('segment', 'export')),
     project_id blob not null references projects (id),
@@ -113,7 +114,7 @@ create table job_attempts (
 );
 
 create table segmentations (
-    id blob primary key,
+    id blob primary key not null,
     job_id blob not null unique references queue_jobs (id) on delete cascade,
     project_id blob not null references projects (id),
     image_id blob not null references images (id),
@@ -153,7 +154,7 @@ create table outbox_events (
 create index outbox_events_by_shard on outbox_events (shard, seq);
 
 create table outbox_dead (
-    id blob primary key,
+    id blob primary key not null,
     topic text not null,
     key text not null,
     headers text not null,

@@ -1,0 +1,198 @@
+//! Outlines as a GeoJSON FeatureCollection that QuPath takes by drag and drop.
+//!
+//! Coordinates are pixels, on pixel corners, as QuPath's own. Outer rings run counterclockwise in the mathematical
+//! sense and inner ones clockwise, as RFC 7946 wants it.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+
+use serde::Serialize;
+
+use crate::segment::{Object, Part, Polygon, Ring, SegmentError, Segmentation};
+
+/// Colours of the classes in QuPath: red, green, blue.
+const WHOLE_COLOR: [u8; 3] = [255, 200, 0];
+const CORE_COLOR: [u8; 3] = [0, 200, 255];
+
+/// Writes all objects.
+///
+/// # Errors
+/// [`SegmentError::Io`] where writing fails.
+pub fn write(result: &Segmentation, mut writer: impl Write) -> Result<(), SegmentError> {
+    let features = result.objects.iter().map(Feature::of).collect();
+    let collection = Collection {
+        kind: "FeatureCollection",
+        features,
+    };
+    serde_json::to_writer(&mut writer, &collection).map_err(std::io::Error::from)?;
+    writer.flush()?;
+    Ok(())
+}
+
+#[derive(Serialize)]
+struct Collection {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    features: Vec<Feature>,
+}
+
+#[derive(Serialize)]
+struct Feature {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    geometry: Geometry,
+    properties: Properties,
+}
+
+#[derive(Serialize)]
+struct Geometry {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    coordinates: Vec<Ring>,
+}
+
+#[derive(Serialize)]
+struct Properties {
+    #[serde(rename = "objectType")]
+    object_type: &'static str,
+    name: String,
+    part: Part,
+    #[serde(rename = "coreOf", skip_serializing_if = "Option::is_none")]
+    core_of: Option<u32>,
+    classification: Classification,
+    measurements: BTreeMap<&'static str, f64>,
+}
+
+#[derive(Serialize)]
+struct Classification {
+    name: &'static str,
+    color: [u8; 3],
+}
+
+impl Feature {
+    fn of(object: &Object) -> Self {
+        let (name, color) = match object.part {
+            Part::Whole => ("Spheroid", WHOLE_COLOR),
+            Part::Core => ("Core", CORE_COLOR),
+        };
+        Self {
+            kind: "Feature",
+            geometry: Geometry {
+                kind: "Polygon",
+                coordinates: closed(&object.polygon),
+            },
+            properties: Properties {
+                object_type: "annotation",
+                name: object.number.to_string(),
+                part: object.part,
+                core_of: object.core_of,
+                classification: Classification { name, color },
+                measurements: measurements(object),
+            },
+        }
+    }
+}
+
+/// The rings with their first point repeated at the end.
+fn closed(polygon: &Polygon) -> Vec<Ring> {
+    let close = |ring: &Ring| Ring(ring.0.iter().chain(ring.0.first()).copied().collect());
+    polygon.rings().map(close).collect()
+}
+
+fn measurements(object: &Object) -> BTreeMap<&'static str, f64> {
+    let found = &object.measurements;
+    let mut named = BTreeMap::from([
+        ("Area px^2", found.area_px as f64),
+        ("Perimeter px", found.perimeter_px),
+        ("Equivalent diameter px", found.equivalent_diameter_px),
+        ("Circularity", found.circularity),
+        ("Centroid X px", found.centroid_x_px),
+        ("Centroid Y px", found.centroid_y_px),
+        ("Intensity mean", found.intensity_mean),
+        ("Intensity min", found.intensity_min),
+        ("Intensity max", found.intensity_max),
+        ("Holes", f64::from(found.holes)),
+        ("Touches border", f64::from(u8::from(found.touches_border))),
+    ]);
+    if let Some(um) = &found.micrometres {
+        named.insert("Area µm^2", um.area_um2);
+        named.insert("Equivalent diameter µm", um.equivalent_diameter_um);
+        named.extend(um.perimeter_um.map(|perimeter| ("Perimeter µm", perimeter)));
+    }
+    named
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::segment::mask::Mask;
+    use crate::segment::{
+        PixelSize, PixelSizeSource, Raster, SEGMENTER, Samples, contour, measure,
+    };
+
+    /// A frame of 4 × 4 pixels with a hole of 2 × 2, and inside the hole's place a "core" of one pixel of the frame.
+    pub(in crate::segment::export) fn two_objects() -> Segmentation {
+        let mut image = Raster::new(8, 6, Samples::U8((0..48).collect())).unwrap();
+        image.pixel_size = Some(PixelSize {
+            x_um: 0.5,
+            y_um: 0.5,
+            source: PixelSizeSource::Imagej,
+        });
+        let mut frame = Mask::new(1, 1, 4, 4);
+        (0..4).for_each(|y| frame.row_mut(y).fill(true));
+        (1..3).for_each(|y| frame.row_mut(y)[1..3].fill(false));
+        let mut pixel = Mask::new(1, 1, 1, 1);
+        pixel.set(0, 0, true);
+        let object = |mask: &Mask, number, part, core_of| {
+            let polygon = contour::outline(mask).unwrap();
+            let measurements = measure::measure(mask, &polygon, &image);
+            Object {
+                number,
+                part,
+                core_of,
+                polygon,
+                measurements,
+            }
+        };
+        Segmentation {
+            width: 8,
+            height: 6,
+            pixel_size: image.pixel_size,
+            segmenter: SEGMENTER.to_owned(),
+            objects: vec![
+                object(&frame, 1, Part::Whole, None),
+                object(&pixel, 2, Part::Core, Some(1)),
+            ],
+            note: None,
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_what_qupath_reads() {
+        let mut bytes = Vec::new();
+        write(&two_objects(), &mut bytes).unwrap();
+        let json: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+        assert_eq!(json["type"], "FeatureCollection");
+        let feature = &json["features"][0];
+        assert_eq!(feature["geometry"]["type"], "Polygon");
+        let rings = feature["geometry"]["coordinates"].as_array().unwrap();
+        assert_eq!(rings.len(), 2, "outer ring and hole");
+        assert_eq!(rings[0][0], rings[0][4], "closed");
+        assert_eq!(rings[0][0], serde_json::json!([1, 1]));
+        let properties = &feature["properties"];
+        assert_eq!(properties["objectType"], "annotation");
+        assert_eq!(properties["name"], "1");
+        assert_eq!(properties["part"], "whole");
+        assert_eq!(properties["measurements"]["Area px^2"], 12.0);
+        assert_eq!(json["features"][1]["properties"]["coreOf"], 1);
+    }
+
+    #[test]
+    fn rings_turn_the_way_rfc_7946_says() {
+        let turn =
+            |ring: &Ring| -> f64 { ring.edges().map(|(a, b)| a[0] * b[1] - b[0] * a[1]).sum() };
+        let rings = closed(&two_objects().objects[0].polygon);
+        assert!(turn(&rings[0]) > 0.0);
+        assert!(turn(&rings[1]) < 0.0);
+    }
+}

@@ -1,0 +1,7 @@
+//! Results as files of other programs: one file per format, each a pure function from results to a writer.
+
+pub mod csv;
+mod digits;
+pub mod geojson;
+pub mod labels;
+pub mod overlay;

@@ -1,0 +1,76 @@
+//! The range of every number and the choices of every word. Units are in the keys' names.
+
+/// A day in milliseconds: the longest of any wait.
+const DAY_MS: i64 = 86_400_000;
+/// A year in seconds: the longest life of a session.
+const YEAR_S: i64 = 31_536_000;
+/// The largest number that JSON readers hold exactly (2^53).
+const EXACT_MAX: i64 = 1 << 53;
+
+/// Every number with its smallest and largest value.
+pub(super) const RANGES: &[(&str, i64, i64)] = &[
+    ("http.port", 0, 65_535),
+    ("http.first_byte_timeout_ms", 1, DAY_MS),
+    ("http.header_timeout_ms", 1, DAY_MS),
+    ("http.request_timeout_ms", 1, DAY_MS),
+    ("http.body_idle_timeout_ms", 1, DAY_MS),
+    // hyper's read buffer is never below 8 KiB.
+    ("http.head_bytes_max", 8_192, 1_048_576),
+    ("http.json_bytes_max", 1_024, 67_108_864),
+    ("http.connections_max", 1, 1_000_000),
+    ("ops.port", 0, 65_535),
+    ("realtime.port", 0, 65_535),
+    ("database.pool_max", 1, 1_000),
+    ("database.pool_idle_timeout_ms", 1, DAY_MS),
+    ("database.acquire_timeout_ms", 1, DAY_MS),
+    ("database.slow_query_ms", 0, DAY_MS),
+    ("database.transaction_attempts_max", 1, 100),
+    ("database.busy_timeout_ms", 0, DAY_MS),
+    ("redis.pool_size", 1, 256),
+    ("redis.command_timeout_ms", 1, DAY_MS),
+    // The brokers' own upper limit is 30 minutes.
+    ("kafka.session_timeout_ms", 1_000, 1_800_000),
+    ("kafka.heartbeat_interval_ms", 1, 600_000),
+    // A relay holds its shard for 10 s: a record must be settled before another relay may send it.
+    ("kafka.delivery_timeout_ms", 100, 9_999),
+    ("kafka.linger_ms", 0, 5_000),
+    ("kafka.replication_factor", 1, 100),
+    // The seeds' figure, and what a 32-bit client can still count: 2 GiB.
+    ("files.upload_bytes_max", 1, 1 << 31),
+    ("files.project_bytes_max", 1, EXACT_MAX),
+    ("auth.session_idle_s", 1, YEAR_S),
+    ("auth.session_absolute_s", 1, YEAR_S),
+    ("auth.sign_in_link_s", 1, 86_400),
+    // 19 MiB each.
+    ("auth.password_hashes_at_once", 1, 64),
+    ("queue.lease_ms", 1, DAY_MS),
+    ("queue.renew_interval_ms", 1, DAY_MS),
+    ("queue.row_lease_ms", 1, DAY_MS),
+    ("queue.reap_interval_ms", 1, DAY_MS),
+    ("queue.reconcile_interval_ms", 1, DAY_MS),
+    ("queue.failures_max", 1, 100),
+    ("queue.crashes_max", 1, 100),
+    ("queue.retry_base_ms", 1, DAY_MS),
+    ("queue.retry_cap_ms", 1, DAY_MS),
+    ("queue.batch_max", 1, 10_000),
+    ("queue.wait_max_ms", 1, DAY_MS),
+    ("worker.concurrency", 1, 1_000),
+    ("worker.poll_interval_ms", 1, DAY_MS),
+    ("worker.job_timeout_ms", 1, DAY_MS),
+    ("segment.threads", 0, 10),
+    ("segment.memory_bytes_max", 1 << 20, EXACT_MAX),
+    ("segment.pixels_max", 1, 1 << 40),
+    ("outbox.poll_interval_ms", 1, DAY_MS),
+    ("outbox.batch_max", 1, 10_000),
+    ("health.check_timeout_ms", 1, DAY_MS),
+    ("health.check_interval_ms", 1, DAY_MS),
+    ("shutdown.lame_duck_ms", 0, DAY_MS),
+    ("shutdown.http_ms", 0, DAY_MS),
+    ("shutdown.work_ms", 0, DAY_MS),
+];
+
+/// Every word that must be one of a few.
+pub(super) const CHOICES: &[(&str, &[&str])] = &[
+    ("log.format", &["text", "json"]),
+    ("health.readiness", &["lenient", "strict"]),
+];

@@ -1,0 +1,261 @@
+//! Checks the merged settings as a whole: each value by itself, then those that must go together.
+
+use config::ValueKind;
+use tracing_subscriber::EnvFilter;
+
+use super::error::Error;
+use super::limits::{CHOICES, RANGES};
+use super::load::Merged;
+use super::schema::SECRETS;
+
+/// The schemes of a database, a Redis and a web address.
+const DATABASE_SCHEMES: &[&str] = &["sqlite:", "postgres://", "postgresql://"];
+const POSTGRES_SCHEMES: &[&str] = &["postgres://", "postgresql://"];
+const REDIS_SCHEMES: &[&str] = &[
+    "redis://",
+    "rediss://",
+    "redis-sentinel://",
+    "rediss-sentinel://",
+    "redis-cluster://",
+    "rediss-cluster://",
+];
+const WEB_SCHEMES: &[&str] = &["http://", "https://"];
+
+/// Kafka's limit for a topic's name is 249; ours are shorter than 50.
+const PREFIX_CHARS_MAX: usize = 199;
+/// An instance id stands in headers, log lines and keys.
+const ID_CHARS_MAX: usize = 128;
+
+/// Everything that is wrong, in the order of the sections.
+pub(super) fn problems(merged: &Merged) -> Vec<Error> {
+    let mut problems = Vec::new();
+    ranges(merged, &mut problems);
+    choices(merged, &mut problems);
+    texts(merged, &mut problems);
+    urls(merged, &mut problems);
+    pairs(merged, &mut problems);
+    problems
+}
+
+fn ranges(merged: &Merged, problems: &mut Vec<Error>) {
+    for (key, least, most) in RANGES {
+        if !(*least..=*most).contains(&merged.number(key)) {
+            problems.push(merged.refuse(key, format!("{least} to {most}")));
+        }
+    }
+}
+
+fn choices(merged: &Merged, problems: &mut Vec<Error>) {
+    for (key, words) in CHOICES {
+        if !words.contains(&merged.text(key)) {
+            problems.push(merged.refuse(key, words.join(" or ")));
+        }
+    }
+}
+
+fn texts(merged: &Merged, problems: &mut Vec<Error>) {
+    // A line break in any value is a mistake in a file, and would split log lines and headers.
+    for (key, value) in merged.values() {
+        if let ValueKind::String(text) = &value.kind
+            && text.contains(char::is_control)
+        {
+            problems.push(merged.refuse(key, "no control characters"));
+        }
+    }
+    let mut expect = |key: &str, good: bool, expected: &str| {
+        if !good {
+            problems.push(merged.refuse(key, expected));
+        }
+    };
+    let id = merged.text("instance.id");
+    expect(
+        "instance.id",
+        id.len() <= ID_CHARS_MAX && plain(id, b"._:-"),
+        "at most 128 letters, digits and . _ : -",
+    );
+    expect(
+        "log.filter",
+        EnvFilter::try_new(merged.text("log.filter")).is_ok(),
+        "a filter such as info,spheroctl::worker=debug",
+    );
+    for key in ["http.host", "ops.host", "realtime.host"] {
+        let host = merged.text(key);
+        let good = !host.is_empty() && plain(host, b".:-_");
+        expect(key, good, "an address or host name without brackets");
+    }
+    for key in ["kafka.topic_prefix", "kafka.group_prefix"] {
+        let prefix = merged.text(key);
+        let good = prefix.len() <= PREFIX_CHARS_MAX && plain(prefix, b"._-");
+        expect(key, good, "at most 199 letters, digits and . _ -");
+    }
+    // Braces would move the queue's keys to other slots of a Redis Cluster than their hash tag says.
+    let prefix = merged.text("redis.prefix");
+    expect(
+        "redis.prefix",
+        prefix.len() <= PREFIX_CHARS_MAX && plain(prefix, b"._:-/"),
+        "at most 199 letters, digits and . _ : - /",
+    );
+    expect(
+        "files.dir",
+        !merged.text("files.dir").is_empty(),
+        "a directory",
+    );
+    let servers = merged.text("kafka.bootstrap_servers");
+    expect(
+        "kafka.bootstrap_servers",
+        servers.is_empty() || servers.split(',').all(is_host_and_port),
+        "host:port,host:port",
+    );
+}
+
+fn urls(merged: &Merged, problems: &mut Vec<Error>) {
+    let schemes = |key: &str| match key {
+        "database.url" => (DATABASE_SCHEMES, false),
+        "redis.url" => (REDIS_SCHEMES, false),
+        "http.public_url" => (WEB_SCHEMES, true),
+        _ => (POSTGRES_SCHEMES, true),
+    };
+    for key in SECRETS.iter().chain(&["http.public_url"]) {
+        let (accepted, may_be_empty) = schemes(key);
+        let url = merged.text(key);
+        let good = accepted
+            .iter()
+            .any(|scheme| url.starts_with(scheme) && url.len() > scheme.len());
+        if !(good || may_be_empty && url.is_empty()) {
+            let forms = accepted.join("… or ");
+            problems.push(merged.refuse(key, format!("a URL of the form {forms}…")));
+        }
+    }
+    let sqlite = merged.text("database.url").starts_with("sqlite:");
+    for key in ["database.direct_url", "database.replica_url"] {
+        if sqlite && !merged.text(key).is_empty() {
+            problems.push(merged.refuse(key, "nothing, because database.url is SQLite"));
+        }
+    }
+}
+
+/// Pairs of which the first must be at least `times` the second.
+const AT_LEAST: &[(&str, i64, &str)] = &[
+    // One renewal may get lost without the lease.
+    ("queue.lease_ms", 2, "queue.renew_interval_ms"),
+    ("queue.row_lease_ms", 1, "queue.lease_ms"),
+    ("queue.retry_cap_ms", 1, "queue.retry_base_ms"),
+    ("auth.session_absolute_s", 1, "auth.session_idle_s"),
+    // Kafka's own advice: a third of the session at most.
+    ("kafka.session_timeout_ms", 3, "kafka.heartbeat_interval_ms"),
+    ("kafka.delivery_timeout_ms", 1, "kafka.linger_ms"),
+];
+
+fn pairs(merged: &Merged, problems: &mut Vec<Error>) {
+    for (key, times, other) in AT_LEAST {
+        let least = merged.number(other).saturating_mul(*times);
+        if merged.number(key) < least {
+            let factor = if *times == 1 {
+                String::new()
+            } else {
+                format!("{times} × ")
+            };
+            let expected = format!("at least {factor}{other}, that is {least}");
+            problems.push(merged.refuse(key, expected));
+        }
+    }
+}
+
+fn plain(text: &str, others: &[u8]) -> bool {
+    text.bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || others.contains(&byte))
+}
+
+fn is_host_and_port(server: &str) -> bool {
+    server.rsplit_once(':').is_some_and(|(host, port)| {
+        plain(host, b".-_:[]") && !host.is_empty() && port.parse::<u16>().is_ok()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::settings::schema::schema;
+    use crate::settings::{Sources, load};
+
+    fn refusal(key: &str, value: &str) -> Option<String> {
+        let sources = Sources {
+            flags: vec![(key.to_owned(), value.to_owned())],
+            ..Sources::default()
+        };
+        load(&sources).err().map(|error| error.to_string())
+    }
+
+    #[test]
+    fn every_number_has_a_range() {
+        let numbers = schema().defaults().iter();
+        let numbers: BTreeSet<_> = numbers
+            .filter(|(_, value)| matches!(value.kind, ValueKind::I64(_)))
+            .map(|(key, _)| key.as_str())
+            .collect();
+        let ranged: BTreeSet<_> = RANGES.iter().map(|(key, ..)| *key).collect();
+        assert_eq!(numbers, ranged);
+    }
+
+    #[test]
+    fn both_ends_of_every_range_are_guarded_and_fit_the_type() {
+        for (key, least, most) in RANGES {
+            for outside in [least - 1, most + 1] {
+                let text = refusal(key, &outside.to_string()).expect(key);
+                assert!(text.contains(key), "{text}");
+            }
+            for inside in [least, most] {
+                let text = refusal(key, &inside.to_string()).unwrap_or_default();
+                assert!(!text.contains("inconsistent"), "{key} = {inside}: {text}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_choice_is_known_to_its_type() {
+        for (key, words) in CHOICES {
+            for word in *words {
+                assert_eq!(refusal(key, word), None);
+            }
+            assert!(refusal(key, "other").is_some());
+        }
+    }
+
+    #[test]
+    fn values_that_do_not_go_together_are_refused() {
+        for (key, value) in [
+            ("queue.renew_interval_ms", "6000"),
+            ("queue.row_lease_ms", "9999"),
+            ("queue.retry_cap_ms", "999"),
+            ("auth.session_absolute_s", "60"),
+            ("kafka.heartbeat_interval_ms", "2001"),
+            ("database.replica_url", "postgres://db/lab"),
+        ] {
+            assert!(refusal(key, value).is_some(), "{key} = {value}");
+        }
+    }
+
+    #[test]
+    fn texts_are_checked() {
+        for (key, value) in [
+            ("instance.id", "two words"),
+            ("log.filter", "=="),
+            ("http.host", ""),
+            ("http.public_url", "lab.example"),
+            ("redis.prefix", "{q}"),
+            ("redis.url", "http://cache"),
+            ("database.url", "mysql://db/lab"),
+            ("kafka.bootstrap_servers", "log"),
+            ("kafka.topic_prefix", "a b"),
+            ("files.dir", "a\nb"),
+        ] {
+            let text = refusal(key, value).expect(key);
+            assert!(
+                text.contains(key) && text.contains("command line"),
+                "{text}"
+            );
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! Runs the builtin segmenter for a job: opens the image's file, then decodes and segments on the compute pool.
+
+use std::sync::Arc;
+
+use crate::db::Db;
+use crate::domain::images::{self, Image};
+use crate::domain::jobs::{Failure, Job, JobError};
+use crate::domain::{Error, files::File};
+use crate::files::FileStore;
+use crate::kit::compute::ComputePool;
+use crate::segment::{self, SegmentError, Segmentation};
+
+use super::running::Computing;
+
+/// Memory per pixel of an image that is decoded and segmented: measured as peak resident memory over pixels on
+/// 16-bit images of 16 megapixels, rounded up.
+const BYTES_PER_PIXEL: u64 = 32;
+
+/// The builtin segmenter with what it needs. Clones share the handles.
+#[derive(Debug, Clone)]
+pub struct Builtin {
+    /// Where images are listed.
+    pub db: Db,
+    /// Where their bytes are.
+    pub files: FileStore,
+    /// The threads.
+    pub compute: Arc<ComputePool>,
+    /// What the decoders accept.
+    pub limits: segment::Limits,
+}
+
+impl Builtin {
+    /// Segments the job's page.
+    pub(super) async fn segment(
+        &self,
+        job: &Job,
+        computing: &Computing,
+    ) -> Result<Segmentation, Failure> {
+        let (image, file) = images::with_file(&self.db, job.image).await.map_err(unreadable)?;
+        let mut reader = self
+            .files
+            .open_for_decode(&file.object_key)
+            .await
+            .map_err(|error| unreadable(error.into()))?;
+        let page = u32::try_from(job.page).unwrap_or(u32::MAX);
+        let (parameters, limits, computing) = (job.parameters.clone(), self.limits, computing.clone());
+        let segmented = self
+            .compute
+            .run(memory_of(&image), move || {
+                let raster = segment::decode(&mut reader, page, &limits)?;
+                segment::segment(&raster, &parameters, &mut |percent| computing.step(percent))
+            })
+            .await;
+        match segmented {
+            Ok(Ok(segmentation)) => Ok(segmentation),
+            Ok(Err(error)) => Err(refused(&file, &error)),
+            Err(panic) => Err(failure("internal", format!("{}: {panic}", file.name), true)),
+        }
+    }
+}
+
+const fn memory_of(image: &Image) -> u64 {
+    image.width.saturating_mul(image.height).saturating_mul(BYTES_PER_PIXEL)
+}
+
+/// The image is at fault, unless reading it failed.
+fn refused(file: &File, error: &SegmentError) -> Failure {
+    let text = format!("{}: {error}", file.name);
+    match error {
+        SegmentError::Io(_) => failure("storage", text, false),
+        SegmentError::Cancelled => failure("internal", text, false),
+        _ => failure("bad_image", text, true),
+    }
+}
+
+fn unreadable(error: Error) -> Failure {
+    let gone = matches!(error, Error::NotFound { .. });
+    failure("storage", error.to_string(), gone)
+}
+
+fn failure(class: &str, text: String, permanent: bool) -> Failure {
+    Failure { error: JobError { class: class.to_owned(), text }, permanent }
+}

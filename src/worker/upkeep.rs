@@ -1,0 +1,111 @@
+//! What some worker must do now and then: take dead workers' jobs, offer what the queue has lost, delete what has
+//! expired. One table, one runner; of many workers the one that gets the task's lease in the state store does it.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::db::{Db, run_tx};
+use crate::domain::jobs::Jobs;
+use crate::domain::{Error, idempotency};
+use crate::kit::clock::SharedClock;
+use crate::kit::instance::InstanceId;
+use crate::kit::lifecycle::Lifecycle;
+use crate::state::{SharedState, When};
+
+/// Idempotency records are looked through this often, and so many are deleted at once.
+const EXPIRE_INTERVAL: Duration = Duration::from_secs(600);
+const EXPIRE_MAX: u32 = 1_000;
+
+/// The periodic tasks. Clones share the handles.
+#[derive(Debug, Clone)]
+pub struct Upkeep {
+    /// The jobs.
+    pub jobs: Jobs,
+    /// The truth.
+    pub db: Db,
+    /// Where the leases of tasks are.
+    pub state: SharedState,
+    /// Instants.
+    pub clock: SharedClock,
+    /// Who this process is.
+    pub instance: InstanceId,
+    /// Interval of the search for dead workers' jobs.
+    pub reap_interval: Duration,
+    /// Interval of the search for jobs that the queue has lost.
+    pub reconcile_interval: Duration,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Task {
+    Reap,
+    Reconcile,
+    Expire,
+}
+
+impl Task {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Reap => "reap",
+            Self::Reconcile => "reconcile",
+            Self::Expire => "expire",
+        }
+    }
+}
+
+impl Upkeep {
+    /// Starts all tasks until the process drains.
+    pub fn start(&self, lifecycle: &Lifecycle) {
+        let tasks = [
+            (Task::Reap, self.reap_interval),
+            (Task::Reconcile, self.reconcile_interval),
+            (Task::Expire, EXPIRE_INTERVAL),
+        ];
+        for (task, interval) in tasks {
+            let (upkeep, draining) = (self.clone(), lifecycle.clone());
+            lifecycle.spawn_essential("worker.upkeep", async move {
+                upkeep.repeat(task, interval, &draining).await;
+                Ok(())
+            });
+        }
+    }
+
+    async fn repeat(&self, task: Task, interval: Duration, lifecycle: &Lifecycle) {
+        let mut tick = tokio::time::interval(interval);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = lifecycle.draining() => return,
+                _ = tick.tick() => {}
+            }
+            if !self.is_ours(task, interval).await {
+                continue;
+            }
+            if let Err(error) = self.run(task).await {
+                tracing::warn!(%error, task = task.name(), "upkeep {} failed: {error}", task.name());
+            }
+        }
+    }
+
+    /// Whether no other worker does this task in this interval. Where the state store is away, everybody does: each
+    /// task may be done twice.
+    async fn is_ours(&self, task: Task, interval: Duration) -> bool {
+        let key = format!("upkeep:{}", task.name());
+        let owner = Bytes::copy_from_slice(self.instance.unique().as_bytes());
+        let lease = interval.mul_f64(0.9);
+        self.state.put(&key, owner, lease, When::Absent).await.unwrap_or(true)
+    }
+
+    async fn run(&self, task: Task) -> Result<(), Error> {
+        match task {
+            Task::Reap => self.jobs.reap().await.map(drop),
+            Task::Reconcile => self.jobs.reconcile().await.map(drop),
+            Task::Expire => {
+                let now = self.clock.now();
+                run_tx!(self.db, "idempotency.expire", |tx| -> Result<(), Error> {
+                    idempotency::expire(tx, now, EXPIRE_MAX).await.map(drop)
+                })
+            }
+        }
+    }
+}
