@@ -127,6 +127,14 @@ pub enum ColourName {
 }
 
 impl Cli {
+    /// The outcome of a command that needs no settings, so that it works where they are bad; none for the others.
+    pub fn run_without_settings(&self) -> Option<anyhow::Result<ExitCode>> {
+        match &self.command {
+            Command::Completions(args) => Some(roles::completions::run(args, Self::command())),
+            _ => None,
+        }
+    }
+
     /// Where this command line takes its settings from.
     pub fn sources(&self, environment: BTreeMap<String, String>) -> Sources {
         Sources {

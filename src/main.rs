@@ -18,6 +18,9 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    if let Some(outcome) = cli.run_without_settings() {
+        return outcome;
+    }
     let environment = environment();
     let no_color = environment.get("NO_COLOR").cloned();
     let loaded = settings::load(&cli.sources(environment))?;

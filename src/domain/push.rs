@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::kit::id::JobId;
-use crate::state::{SharedState, When};
+use crate::state::{SharedState, Subscription, When};
 
 use super::jobs::Status;
 
@@ -73,6 +73,12 @@ impl Push {
     /// Tells where a job stands now.
     pub async fn job_status(&self, id: JobId, attempt: i64, status: Status) {
         self.publish(&job_channel(id), &JobMessage::Status { attempt, status }).await;
+    }
+
+    /// The messages of a job from now on; `None` where the state store is away and rows must be looked at instead.
+    pub async fn watch_job(&self, id: JobId) -> Option<Box<dyn Subscription>> {
+        let watched = self.state.subscribe(&job_channel(id)).await;
+        watched.inspect_err(|error| tracing::debug!(%error, "job {id} is not watched: {error}")).ok()
     }
 
     /// The progress that this run last told; 0 where none is known.

@@ -13,6 +13,7 @@ use hyper_util::rt::TokioExecutor;
 use serde_json::json;
 
 use super::args::HealthArgs;
+use super::exit::{Code, WithCode};
 use super::output;
 use crate::settings::{Ops, Settings};
 
@@ -23,7 +24,8 @@ use crate::settings::{Ops, Settings};
 pub async fn run(args: HealthArgs, settings: Settings) -> anyhow::Result<ExitCode> {
     let url = args.url.unwrap_or_else(|| livez(&settings.ops));
     let limit = Duration::from_millis(settings.health.check_timeout_ms);
-    let status = ask(&url, limit).await?;
+    // Container engines know 0 and 1 only.
+    let status = ask(&url, limit).await.or_exit(Code::Failure)?;
     let healthy = status.is_success();
     if args.json {
         output::json(&json!({ "url": url, "status": status.as_u16(), "healthy": healthy }))?;

@@ -23,11 +23,30 @@ const RIM_PER_SMOOTHING: f64 = 3.0;
 /// A rim is thicker than this in any case, in pixels.
 const RIM_MIN_PX: f64 = 4.0;
 
-/// An object's plateau must reach this share of the level that parts objects from background in the whole image.
-const PLATEAU_SHARE: f32 = 0.5;
+/// A rim stands out from the background by at least this share of its object's plateau.
+const RIM_SHARE: f32 = 0.12;
 
-/// An object's step at its outline must be this share of its height over the background: less is a gradient of light.
-const EDGE_SHARE: f32 = 0.2;
+/// An object's plateau must reach this share of the level that parts objects from background in the whole image.
+const PLATEAU_SHARE: f32 = 0.3;
+
+/// An object's step at its outline is at least this share of its mean height over the background: less is a gradient
+/// of light …
+const EDGE_SHARE: f32 = 0.08;
+
+/// … and at least so many standard deviations of the background.
+const EDGE_DEVIATIONS: f32 = 2.0;
+
+/// Cores together make up at least this share of what reaches half height, …
+const CORE_SHARE: f64 = 0.6;
+
+/// … each of them at least this share, …
+const CORE_SHARE_EACH: f64 = 0.1;
+
+/// … and fill this share of their convex hulls.
+const CORE_SOLIDITY: f64 = 0.7;
+
+/// Debris makes up less than this share of all that was found.
+const DEBRIS_SHARE: f64 = 0.2;
 
 /// How far an edge's two sides are probed from the outline, in pixels.
 const PROBE_PX: usize = 3;
@@ -35,7 +54,10 @@ const PROBE_PX: usize = 3;
 /// A component that reaches this many sides of the frame is what surrounds the well, not what lies in it.
 const RIM_SIDES: usize = 3;
 
-/// A component at the frame that fills less than this of its convex hull is a rim.
+/// A component is also a rim where it lies on the frame for this share of the image's longer side …
+const RIM_LENGTH: f64 = 0.2;
+
+/// … and fills less than this share of its convex hull.
 const RIM_SOLIDITY: f64 = 0.6;
 
 /// A hole smaller than this share of its object is texture.
@@ -141,14 +163,22 @@ impl<'a> Search<'a> {
             .iter()
             .flat_map(|runs| self.of_component(runs))
             .collect();
-        let largest = found
-            .iter()
-            .map(|candidate| candidate.whole.area())
-            .max()
-            .unwrap_or(0);
-        let debris = (largest as f64 * self.parameters.min_share_of_largest) as u64;
-        found.retain(|candidate| candidate.whole.area() >= debris);
+        self.drop_debris(&mut found);
         found
+    }
+
+    /// Small things beside a large one are debris, unless there are so many that they are what the image is about.
+    fn drop_debris(&self, found: &mut Vec<Candidate>) {
+        let areas: Vec<f64> = found
+            .iter()
+            .map(|candidate| candidate.whole.area() as f64)
+            .collect();
+        let largest = areas.iter().copied().fold(0.0, f64::max);
+        let limit = largest * self.parameters.min_share_of_largest;
+        let small: f64 = areas.iter().filter(|area| **area < limit).sum();
+        if small < DEBRIS_SHARE * areas.iter().sum::<f64>() {
+            found.retain(|candidate| candidate.whole.area() as f64 >= limit);
+        }
     }
 
     /// How far a pixel stands out from the background, in the direction of this polarity.
@@ -156,9 +186,23 @@ impl<'a> Search<'a> {
         self.sign * self.flat.values[index] - self.levels.background
     }
 
+    /// The objects in a component above the low level. What is less than a small share of the component's own plateau
+    /// is dirt or stray light round an object, not its rim.
     fn of_component(&self, runs: &[Run]) -> Vec<Candidate> {
         let low = label::mask_of(runs);
-        let plateau = self.plateau(runs);
+        let level = RIM_SHARE * self.plateau(&low);
+        if level <= self.levels.low {
+            return self.of_object(low);
+        }
+        let parts = label::parts_of(&self.above(&low, level), self.min_area);
+        parts
+            .into_iter()
+            .flat_map(|part| self.of_object(part))
+            .collect()
+    }
+
+    fn of_object(&self, low: Mask) -> Vec<Candidate> {
+        let plateau = self.plateau(&low);
         if plateau < PLATEAU_SHARE * self.levels.high || self.is_rim(&low) || self.is_mark(&low) {
             return Vec::new();
         }
@@ -169,30 +213,34 @@ impl<'a> Search<'a> {
             .map(|part| self.filled(part))
             .collect();
         let inner: u64 = parts.iter().map(Mask::area).sum();
-        let masks = if self.has_rim_of_its_own(low.area(), inner) {
-            self.split(low)
-                .into_iter()
-                .map(|whole| self.with_cores(whole, &half))
-                .collect()
-        } else {
-            let split = parts.into_iter().flat_map(|part| self.split(part));
-            split.map(|whole| (whole, Vec::new())).collect::<Vec<_>>()
-        };
-        masks
-            .into_iter()
-            .filter_map(|(whole, cores)| self.judge(whole, cores))
+        if self.has_rim_of_its_own(low.area(), inner) {
+            let wholes = self.split(low).into_iter();
+            let with_core = wholes.filter_map(|whole| {
+                let cores = self.cores_of(&whole, &half);
+                self.judge(whole, cores)
+            });
+            let found: Vec<Candidate> = with_core.collect();
+            if !found.is_empty() {
+                return found;
+            }
+        }
+        let wholes = parts.into_iter().flat_map(|part| self.split(part));
+        wholes
+            .filter_map(|whole| self.judge(whole, Vec::new()))
             .collect()
     }
 
-    /// The height that a tenth of the component exceeds.
-    fn plateau(&self, runs: &[Run]) -> f32 {
-        let indices = runs.iter().flat_map(|run| {
-            let row = run.y as usize * self.flat.width;
-            row + run.from as usize..row + run.to as usize
-        });
-        let mut heights: Vec<f32> = indices.map(|index| self.height_at(index)).collect();
+    /// The height that a tenth of the mask exceeds.
+    fn plateau(&self, mask: &Mask) -> f32 {
+        let mut heights: Vec<f32> = self.heights(mask).collect();
         let at = heights.len() * 9 / 10;
         *heights.select_nth_unstable_by(at, f32::total_cmp).1
+    }
+
+    fn heights(&self, mask: &Mask) -> impl Iterator<Item = f32> {
+        let start = mask.y as usize * self.flat.width + mask.x as usize;
+        mask.pixels()
+            .map(move |(x, y)| self.height_at(start + y * self.flat.width + x))
     }
 
     fn above(&self, mask: &Mask, level: f32) -> Mask {
@@ -228,18 +276,32 @@ impl<'a> Search<'a> {
             && rim >= (RIM_PER_SMOOTHING * self.parameters.smoothing_px).max(RIM_MIN_PX)
     }
 
-    fn with_cores(&self, whole: Mask, half: &Mask) -> (Mask, Vec<Mask>) {
+    /// Cores are the few compact pieces that make up most of what reaches half height. Many small pieces, or a ring,
+    /// are the texture of the whole.
+    fn cores_of(&self, whole: &Mask, half: &Mask) -> Vec<Mask> {
         if !self.parameters.report_core {
-            return (whole, Vec::new());
+            return Vec::new();
         }
         let mut inside = whole.clone();
         for (x, y) in whole.pixels() {
             let (column, row) = (whole.x + x as u32 - half.x, whole.y + y as u32 - half.y);
             inside.set(x, y, half.row(row as usize)[column as usize]);
         }
-        let cores = label::parts_of(&inside, self.min_area);
-        let cores = cores.into_iter().map(|core| self.filled(core)).collect();
-        (whole, cores)
+        let all = inside.area() as f64;
+        let least = self.min_area.max((CORE_SHARE_EACH * all) as u64);
+        let pieces = label::parts_of(&inside, least)
+            .into_iter()
+            .map(|piece| self.filled(piece));
+        let cores: Vec<Mask> = pieces
+            .filter(|piece| shape::solidity(piece) >= CORE_SOLIDITY)
+            .collect();
+        let area: u64 = cores.iter().map(Mask::area).sum();
+        let most = area as f64 >= CORE_SHARE * all;
+        if most && self.has_rim_of_its_own(whole.area(), area) {
+            cores
+        } else {
+            Vec::new()
+        }
     }
 
     fn judge(&self, whole: Mask, cores: Vec<Mask>) -> Option<Candidate> {
@@ -247,7 +309,8 @@ impl<'a> Search<'a> {
         let edge = self.edge(&whole);
         let mean = self.mean_height(&whole);
         let standing_out = self.parameters.min_contrast as f32 * self.levels.noise;
-        let weak = edge < EDGE_SHARE * mean || mean < standing_out;
+        let blurred = edge < EDGE_SHARE * mean || edge < EDGE_DEVIATIONS * self.levels.noise;
+        let weak = blurred || mean < standing_out;
         let excluded = self.parameters.exclude_border && self.sides_touched(&whole) > 0;
         if area < self.min_area || weak || excluded {
             return None;
@@ -264,10 +327,7 @@ impl<'a> Search<'a> {
     }
 
     fn mean_height(&self, mask: &Mask) -> f32 {
-        let heights = mask.pixels().map(|(x, y)| {
-            let index = (mask.y as usize + y) * self.flat.width + mask.x as usize + x;
-            f64::from(self.height_at(index))
-        });
+        let heights = self.heights(mask).map(f64::from);
         let (sum, count) = heights.fold((0.0, 0_u64), |(sum, count), height| {
             (sum + height, count + 1)
         });
@@ -319,7 +379,23 @@ impl<'a> Search<'a> {
     /// The wall of a well or the edge of a dish: lies along the frame.
     fn is_rim(&self, mask: &Mask) -> bool {
         let sides = self.sides_touched(mask);
-        sides >= RIM_SIDES || (sides > 0 && shape::solidity(mask) < RIM_SOLIDITY)
+        if sides == 0 || sides >= RIM_SIDES {
+            return sides > 0;
+        }
+        let longer = self.flat.width.max(self.flat.height) as f64;
+        self.on_frame(mask) as f64 > RIM_LENGTH * longer && shape::solidity(mask) < RIM_SOLIDITY
+    }
+
+    /// How many of the mask's pixels lie on the image's frame.
+    fn on_frame(&self, mask: &Mask) -> usize {
+        let (right, bottom) = (self.flat.width - 1, self.flat.height - 1);
+        let at_frame = |at: usize, end: usize| at == 0 || at == end;
+        let pixels = mask
+            .pixels()
+            .map(|(x, y)| (mask.x as usize + x, mask.y as usize + y));
+        pixels
+            .filter(|(x, y)| at_frame(*x, right) || at_frame(*y, bottom))
+            .count()
     }
 
     /// A scale bar: a box of one single value.

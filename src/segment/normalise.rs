@@ -10,6 +10,15 @@ use super::Raster;
 /// Longest side of the reduced image on which the background is estimated, in pixels.
 const REDUCED_SIDE_PX: usize = 128;
 
+/// Share of the reduced image's pixels, the smoothest, that may be background.
+const SMOOTH_SHARE: f64 = 0.5;
+
+/// The same for each tile of the reduced image.
+const SMOOTH_SHARE_OF_TILE: f64 = 0.25;
+
+/// Tiles along the longer side.
+const TILES: usize = 5;
+
 /// Rounds of fitting and leaving out.
 const FIT_ROUNDS: usize = 6;
 
@@ -165,15 +174,22 @@ struct Background {
 
 impl Background {
     fn estimate(image: &Raster) -> Self {
-        let (width, height, reduced) = reduce(image);
-        let mut inlier = vec![true; reduced.len()];
+        let Reduced {
+            width,
+            height,
+            means: reduced,
+            deviations,
+        } = Reduced::of(image);
+        // Objects have texture and edges, the ground has neither.
+        let smooth = smoothest(&deviations, width);
+        let mut inlier = smooth.clone();
         let mut surface = Surface::default();
         for _ in 0..FIT_ROUNDS {
             surface = Surface::fit(&reduced, &inlier, width, height);
             let residuals = surface.residuals(&reduced, width, height);
             let limit = OUTLIER_DEVIATIONS * deviation(&residuals, &inlier).max(1e-6);
-            for (inlier, residual) in inlier.iter_mut().zip(&residuals) {
-                *inlier = residual.abs() <= limit;
+            for ((inlier, smooth), residual) in inlier.iter_mut().zip(&smooth).zip(&residuals) {
+                *inlier = *smooth && residual.abs() <= limit;
             }
         }
         let residuals = surface.residuals(&reduced, width, height);
@@ -247,31 +263,111 @@ fn transmitted(reduced: &[f32], light: &[f32]) -> Option<f32> {
     (bright && darkest_light > 0.2 * mean).then_some(mean)
 }
 
-/// Means of blocks, at most [`REDUCED_SIDE_PX`] to a side.
-fn reduce(image: &Raster) -> (usize, usize, Vec<f32>) {
-    let (full_width, full_height) = (image.width() as usize, image.height() as usize);
-    let factor = full_width.max(full_height).div_ceil(REDUCED_SIDE_PX);
-    let (width, height) = ((full_width / factor).max(1), (full_height / factor).max(1));
-    let (across, down) = (
-        full_width as f64 / width as f64,
-        full_height as f64 / height as f64,
-    );
-    let mut sums = vec![(0.0_f64, 0_u32); width * height];
-    let mut row = vec![0.0; full_width];
-    for y in 0..full_height {
-        image.copy_row(y as u32, &mut row);
-        let sums = &mut sums[((y as f64 / down) as usize).min(height - 1) * width..][..width];
-        for (block, sum) in sums.iter_mut().enumerate() {
-            let from = (block as f64 * across).ceil() as usize;
-            let to = (((block + 1) as f64 * across).ceil() as usize).min(full_width);
-            sum.0 += f64::from(row[from..to].iter().sum::<f32>());
-            sum.1 += (to - from) as u32;
+/// Blocks of the image, at most [`REDUCED_SIDE_PX`] to a side.
+struct Reduced {
+    width: usize,
+    height: usize,
+    means: Vec<f32>,
+    /// Standard deviation within each block.
+    deviations: Vec<f32>,
+}
+
+impl Reduced {
+    fn of(image: &Raster) -> Self {
+        let (full_width, full_height) = (image.width() as usize, image.height() as usize);
+        let factor = full_width.max(full_height).div_ceil(REDUCED_SIDE_PX);
+        let (width, height) = ((full_width / factor).max(1), (full_height / factor).max(1));
+        let (across, down) = (
+            full_width as f64 / width as f64,
+            full_height as f64 / height as f64,
+        );
+        let mut blocks = vec![Block::default(); width * height];
+        let mut row = vec![0.0; full_width];
+        for y in 0..full_height {
+            image.copy_row(y as u32, &mut row);
+            let line = ((y as f64 / down) as usize).min(height - 1) * width;
+            for (index, block) in blocks[line..line + width].iter_mut().enumerate() {
+                let from = (index as f64 * across).ceil() as usize;
+                let to = (((index + 1) as f64 * across).ceil() as usize).min(full_width);
+                block.add(&row[from..to]);
+            }
+        }
+        let means = blocks.iter().map(|block| block.mean() as f32).collect();
+        let deviations = blocks
+            .iter()
+            .map(|block| block.deviation() as f32)
+            .collect();
+        Self {
+            width,
+            height,
+            means,
+            deviations,
         }
     }
-    let means = sums
+}
+
+#[derive(Debug, Clone, Default)]
+struct Block {
+    sum: f64,
+    squares: f64,
+    count: u32,
+}
+
+impl Block {
+    fn add(&mut self, values: &[f32]) {
+        self.sum += f64::from(values.iter().sum::<f32>());
+        self.squares += values
+            .iter()
+            .map(|value| f64::from(*value).powi(2))
+            .sum::<f64>();
+        self.count += values.len() as u32;
+    }
+
+    fn mean(&self) -> f64 {
+        self.sum / f64::from(self.count.max(1))
+    }
+
+    fn deviation(&self) -> f64 {
+        let mean = self.mean();
+        (self.squares / f64::from(self.count.max(1)) - mean * mean)
+            .max(0.0)
+            .sqrt()
+    }
+}
+
+/// The smoother share of all blocks, and of each tile: light is noisier where it is brighter, and every region has to
+/// have its say.
+fn smoothest(deviations: &[f32], width: usize) -> Vec<bool> {
+    let height = deviations.len() / width;
+    let mut smooth = vec![false; deviations.len()];
+    mark_smoothest(
+        deviations,
+        (0..deviations.len()).collect(),
+        SMOOTH_SHARE,
+        &mut smooth,
+    );
+    let tile = width.max(height).div_ceil(TILES).max(1);
+    for top in (0..height).step_by(tile) {
+        for left in (0..width).step_by(tile) {
+            let rows = top..(top + tile).min(height);
+            let right = (left + tile).min(width);
+            let inside = rows
+                .flat_map(|y| y * width + left..y * width + right)
+                .collect();
+            mark_smoothest(deviations, inside, SMOOTH_SHARE_OF_TILE, &mut smooth);
+        }
+    }
+    smooth
+}
+
+fn mark_smoothest(deviations: &[f32], mut among: Vec<usize>, share: f64, smooth: &mut [bool]) {
+    let at = ((among.len() as f64 * share) as usize).min(among.len() - 1);
+    let by = |a: &usize, b: &usize| deviations[*a].total_cmp(&deviations[*b]);
+    let limit = deviations[*among.select_nth_unstable_by(at, by).1];
+    among
         .iter()
-        .map(|(sum, count)| (sum / f64::from((*count).max(1))) as f32);
-    (width, height, means.collect())
+        .filter(|index| deviations[**index] <= limit)
+        .for_each(|index| smooth[*index] = true);
 }
 
 /// A quadratic surface over coordinates from -1 to 1: c · (1, x, y, x², xy, y²).

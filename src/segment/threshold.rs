@@ -64,7 +64,10 @@ impl Histogram {
     /// of the background.
     pub fn levels(&self, min_contrast: f64) -> Levels {
         let peak = self.peak();
-        let noise = self.noise_below(peak);
+        // Objects of either polarity widen one side of the background only.
+        let noise = self
+            .noise_below(peak)
+            .min(self.reversed().noise_below(BINS - 1 - peak));
         let background = self.value(peak);
         let floor = self
             .index(background + min_contrast as f32 * noise)
@@ -111,8 +114,8 @@ impl Histogram {
         (0..BINS).map(sum).collect()
     }
 
-    /// The standard deviation of the background from its darker half, on which no bright object lies: two thirds of a
-    /// normal distribution's lower half lie within one deviation of its middle.
+    /// The standard deviation of the background from its darker half: two thirds of a normal distribution's lower half lie
+    /// within one deviation of its middle.
     fn noise_below(&self, peak: usize) -> f32 {
         let half: u64 = self.counts[..=peak].iter().sum();
         let mut left = (half as f64 * 0.682_7) as u64;

@@ -35,7 +35,7 @@ pub(super) const RANGES: &[(&str, i64, i64)] = &[
     ("kafka.delivery_timeout_ms", 100, 9_999),
     ("kafka.linger_ms", 0, 5_000),
     ("kafka.replication_factor", 1, 100),
-    // The seeds' figure, and what a 32-bit client can still count: 2 GiB.
+    // 2 GiB: the largest upload that is promised and tested.
     ("files.upload_bytes_max", 1, 1 << 31),
     ("files.project_bytes_max", 1, EXACT_MAX),
     ("auth.session_idle_s", 1, YEAR_S),

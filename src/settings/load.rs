@@ -164,6 +164,10 @@ impl Gathered {
         };
         let mut layer = Layer::default();
         for (key, value) in flat(tables) {
+            // A section whose every line is commented out.
+            if schema().has_section(&key) && matches!(value.kind, ValueKind::Table(_)) {
+                continue;
+            }
             self.keep(&mut layer, key, Raw::Typed(value.kind), &origin);
         }
         self.layers.push(layer);

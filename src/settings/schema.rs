@@ -58,6 +58,11 @@ impl Schema {
         &self.keys
     }
 
+    /// Whether there is such a section.
+    pub(super) fn has_section(&self, name: &str) -> bool {
+        self.sections.contains(name)
+    }
+
     /// The value of `key` in the type of its default.
     pub(super) fn typed(&self, key: &str, raw: Raw, origin: &str) -> Result<Value, Error> {
         let Some(default) = self.keys.get(key) else {
@@ -79,7 +84,7 @@ impl Schema {
     /// The error for `name`, which was meant to be `key`.
     pub(super) fn unknown(&self, name: &str, key: &str, origin: &str) -> Error {
         let section = section_of(key);
-        let hint = if self.sections.contains(section) {
+        let hint = if self.has_section(section) {
             let prefix = format!("{section}.");
             let keys = self
                 .keys

@@ -5,11 +5,11 @@ use std::time::Duration;
 use fred::prelude::*;
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use sqlx::{Connection, PgConnection};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use crate::support::services::{
-    TestDatabase, exported, kafka_bootstrap, postgres_database, postgres_url, redis_url,
-    schema_version,
+    TEMPLATE_LOCK, TestDatabase, drop_leftovers, exported, kafka_bootstrap, postgres_database,
+    postgres_url, redis_url, schema_version,
 };
 use crate::support::{eventually, unique_prefix};
 
@@ -83,6 +83,26 @@ async fn a_database_goes_with_its_test_even_when_a_connection_is_left() {
     assert!(exists(&name).await);
     drop::<TestDatabase>(database);
     assert!(!exists(&name).await);
+}
+
+#[tokio::test]
+async fn only_old_leftovers_are_dropped() {
+    let young = postgres_database(one_table).await;
+    let young_name = young.url().rsplit('/').next().unwrap().to_owned();
+    let old_name = format!("spheroctl_test_1_{}", uuid::Uuid::new_v4().simple());
+    let mut admin = PgConnection::connect(&postgres_url()).await.unwrap();
+    sqlx::raw_sql(AssertSqlSafe(format!("create database {old_name}")))
+        .execute(&mut admin)
+        .await
+        .unwrap();
+    sqlx::query("select pg_advisory_lock($1)")
+        .bind(TEMPLATE_LOCK)
+        .execute(&mut admin)
+        .await
+        .unwrap();
+    drop_leftovers(&mut admin).await.unwrap();
+    assert!(exists(&young_name).await);
+    assert!(!exists(&old_name).await);
 }
 
 async fn one_table(url: &str) {

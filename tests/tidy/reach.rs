@@ -19,17 +19,34 @@ pub fn unreached_modules(tree: &Tree) -> Vec<Violation> {
         .collect()
 }
 
-/// The `.lua` files that no `include_str!` names.
+/// The `.lua` files that no `include_str!` names, be it whole or by a folder in `concat!` and a name given elsewhere in
+/// the same file.
 pub fn unnamed_scripts(tree: &Tree) -> Vec<Violation> {
-    let included: BTreeSet<String> = tree
-        .rust()
-        .flat_map(|file| included(file, "include_str"))
-        .collect();
-    let scripts = tree.files().filter(|file| file.path.ends_with(".lua"));
+    let included: BTreeSet<String> = tree.rust().flat_map(included_scripts).collect();
+    let scripts = tree
+        .files()
+        .filter(|file| file.path.ends_with(".lua") && !included.contains(&file.path));
     scripts
-        .filter(|file| !included.contains(&file.path))
         .map(|file| file.breach(1, "no include_str! names this script"))
         .collect()
+}
+
+fn included_scripts(file: &File) -> Vec<String> {
+    let mut found = included(file, "include_str");
+    let names = || {
+        let texts = file.tokens.iter().filter_map(Token::text);
+        texts.filter(|text| text.ends_with(".lua"))
+    };
+    for seven in file.tokens.windows(7) {
+        let [include, _, _, concat, _, _, folder] = seven else {
+            continue;
+        };
+        if (include.word(), concat.word()) == (Some("include_str"), Some("concat")) {
+            let folder = folder.text().unwrap_or_default();
+            found.extend(names().map(|name| beside(file, &format!("{folder}{name}"))));
+        }
+    }
+    found
 }
 
 /// The migrations whose other dialect is missing, and numbers that are given twice or left out.
@@ -89,7 +106,7 @@ fn children(file: &File) -> Vec<String> {
             continue;
         };
         match path_attribute(&file.tokens[..at]) {
-            Some(path) => found.push(normal(&format!("{folder}/{path}"))),
+            Some(path) => found.push(beside(file, path)),
             None => found.extend([
                 format!("{below}/{name}.rs"),
                 format!("{below}/{name}/mod.rs"),
@@ -118,16 +135,19 @@ fn path_attribute(before: &[Token]) -> Option<&str> {
 
 /// The files named by `name!("…")`.
 fn included(file: &File, name: &str) -> Vec<String> {
-    let folder = file.path.rsplit_once('/').map_or("", |(folder, _)| folder);
     let calls = file.tokens.windows(4).filter_map(|four| match four {
         [word, bang, open, text] if word.word() == Some(name) && bang.is("!") && open.is("(") => {
             text.text()
         }
         _ => None,
     });
-    calls
-        .map(|path| normal(&format!("{folder}/{path}")))
-        .collect()
+    calls.map(|path| beside(file, path)).collect()
+}
+
+/// What a path written in `file` means.
+fn beside(file: &File, path: &str) -> String {
+    let folder = file.path.rsplit_once('/').map_or("", |(folder, _)| folder);
+    normal(&format!("{folder}/{path}"))
 }
 
 /// The path without `.` and `..`.
@@ -191,8 +211,17 @@ mod tests {
             ),
             ("src/queue/scripts/offer.lua", ""),
             ("src/queue/scripts/old.lua", ""),
+            (
+                "src/state/redis.rs",
+                "m! { \"take.lua\" } include_str!(concat!(\"redis/\", $file))",
+            ),
+            ("src/state/redis/take.lua", ""),
+            ("src/state/redis/unused.lua", ""),
         ]);
-        assert_eq!(paths(unnamed_scripts(&tree)), ["src/queue/scripts/old.lua"]);
+        assert_eq!(
+            paths(unnamed_scripts(&tree)),
+            ["src/queue/scripts/old.lua", "src/state/redis/unused.lua"]
+        );
     }
 
     #[test]

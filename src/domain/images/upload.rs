@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::{Stream, StreamExt};
+use futures::Stream;
 use sha2::{Digest, Sha256};
 
 use crate::db::{Db, Tx, run_tx};
@@ -17,7 +17,7 @@ use crate::domain::{Error, projects};
 use crate::events::outbox::{self, OutboxBell};
 use crate::events::types::FileStored;
 use crate::events::{Event, Fact};
-use crate::files::{FileStore, Stored, file_key};
+use crate::files::{FileStore, Stored, file_key, next_piece};
 use crate::kit::clock::SharedClock;
 use crate::kit::compute::ComputePool;
 use crate::kit::id::{FileId, ImageId, ProjectId};
@@ -182,12 +182,7 @@ impl Uploads {
     ) -> Result<Outcome<Image>, Error> {
         let mut digest = Sha256::new();
         let mut bytes = 0_u64;
-        let aborted = |error: std::io::Error| crate::files::Error::Aborted(error.to_string());
-        let idle = |_| crate::files::Error::Aborted("the body fell silent".to_owned());
-        while let Some(chunk) =
-            tokio::time::timeout(self.limits.idle_timeout, body.next()).await.map_err(idle)?
-        {
-            let chunk = chunk.map_err(aborted)?;
+        while let Some(chunk) = next_piece(&mut body, self.limits.idle_timeout).await? {
             bytes += chunk.len() as u64;
             if bytes > self.limits.upload_bytes_max {
                 return Err(self.too_large(upload));

@@ -11,6 +11,7 @@ mod facts;
 mod recover;
 mod store;
 mod submit;
+mod watch;
 
 use std::sync::Arc;
 use std::time::Duration;

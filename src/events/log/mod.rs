@@ -11,9 +11,20 @@ pub mod sqlite;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+
+use crate::db;
+
+/// Largest record in bytes: key, value and headers. Below the 1,048,588 that brokers take by default, batch overhead
+/// included, so that both logs refuse the same records.
+pub const RECORD_BYTES_MAX: usize = 1_000_000;
+
+/// A member that does not ask for its next delivery for this long loses its partitions, even while its process lives:
+/// its reader hangs (Kafka's `max.poll.interval.ms`).
+pub const SILENCE_MAX: Duration = Duration::from_secs(60);
 
 /// An event log handle as it is passed around.
 pub type SharedLog = Arc<dyn EventLog>;
@@ -38,6 +49,28 @@ pub struct NewRecord {
     pub headers: Vec<(String, String)>,
     /// The value, usually JSON.
     pub value: Bytes,
+}
+
+impl NewRecord {
+    /// Refuses what no log takes.
+    ///
+    /// # Errors
+    /// [`Error::NoKey`], [`Error::TooLarge`].
+    pub fn check(&self) -> Result<(), Error> {
+        if self.key.is_empty() {
+            return Err(Error::NoKey(self.topic.clone()));
+        }
+        let headers = self.headers.iter();
+        let headers: usize = headers.map(|(name, value)| name.len() + value.len()).sum();
+        let bytes = self.key.len() + self.value.len() + headers;
+        if bytes > RECORD_BYTES_MAX {
+            return Err(Error::TooLarge {
+                topic: self.topic.clone(),
+                bytes,
+            });
+        }
+        Ok(())
+    }
 }
 
 /// A record as it is read.
@@ -113,7 +146,7 @@ pub enum Error {
     TooLarge {
         /// Its topic.
         topic: String,
-        /// Size of key and value.
+        /// Size of key, value and headers.
         bytes: usize,
     },
     /// A record without a key has no order.
@@ -137,6 +170,15 @@ impl Error {
             self,
             Self::Unavailable(_) | Self::Fenced(_) | Self::Other(_)
         )
+    }
+}
+
+impl From<db::Error> for Error {
+    fn from(error: db::Error) -> Self {
+        match error {
+            db::Error::Other(_) | db::Error::Inconsistent { .. } => Self::Other(error.to_string()),
+            error => Self::Unavailable(error.to_string()),
+        }
     }
 }
 

@@ -7,6 +7,7 @@
 
 mod balance;
 mod group;
+mod inspect;
 mod member;
 mod records;
 mod topics;
@@ -97,12 +98,11 @@ impl SqliteLog {
         let mut dropped = 0;
         for (partition, retention_ms) in partitions {
             let oldest_ms = now_ms.saturating_sub(retention_ms);
-            dropped += run_tx!(self.shared.db, "log.expire", |tx| -> Result<
-                u64,
-                db::Error,
-            > {
-                records::expire(tx, &partition, oldest_ms).await
-            })?;
+            dropped += run_tx!(
+                self.shared.db,
+                "log.expire",
+                |tx| -> Result<u64, db::Error> { records::expire(tx, &partition, oldest_ms).await }
+            )?;
         }
         Ok(dropped)
     }
@@ -138,7 +138,9 @@ impl EventLog for SqliteLog {
         self.shared.changed.notify_waiters();
         outcome.unwrap_or_else(|error| {
             let text = error.to_string();
-            let failed = records.iter().map(|_| Err(Error::Unavailable(text.clone())));
+            let failed = records
+                .iter()
+                .map(|_| Err(Error::Unavailable(text.clone())));
             failed.collect()
         })
     }
@@ -154,12 +156,12 @@ impl EventLog for SqliteLog {
     }
 
     async fn lag(&self, group: &str, topics: &[&str]) -> Result<BTreeMap<Partition, i64>, Error> {
-        Ok(group::lag(&mut self.shared.db.reader().await?, group, topics).await?)
+        Ok(inspect::lag(&mut self.shared.db.reader().await?, group, topics).await?)
     }
 
     async fn members(&self, group: &str) -> Result<Vec<Member>, Error> {
         let now_ms = self.shared.now_ms();
-        Ok(group::members(&mut self.shared.db.reader().await?, group, now_ms).await?)
+        Ok(inspect::members(&mut self.shared.db.reader().await?, group, now_ms).await?)
     }
 
     async fn browse(
@@ -195,11 +197,12 @@ impl EventLog for SqliteLog {
         if only_check {
             return Ok(topics::check(&mut self.shared.db.reader().await?, topics).await?);
         }
-        Ok(run_tx!(
-            self.shared.db,
-            "log.topics",
-            |tx| -> Result<Vec<TopicState>, db::Error> { topics::ensure(tx, topics).await }
-        )?)
+        Ok(run_tx!(self.shared.db, "log.topics", |tx| -> Result<
+            Vec<TopicState>,
+            db::Error,
+        > {
+            topics::ensure(tx, topics).await
+        })?)
     }
 
     async fn ping(&self) -> Result<(), Error> {

@@ -15,6 +15,9 @@ const SIDE_MAX_PX: u32 = 4_096;
 /// An outline is one pixel wide per this many pixels of the longer side.
 const PX_PER_LINE_WIDTH: usize = 900;
 
+/// A digit's cell is at most this part of its object's diameter.
+const OBJECT_PER_CELL: f64 = 18.0;
+
 /// Shares of the darkest and brightest values that are drawn black and white, in thousandths.
 const CLIPPED_PER_MILLE: usize = 3;
 
@@ -124,7 +127,9 @@ impl Canvas {
     /// not cover that of the whole.
     fn number(&mut self, object: &Object) {
         let found = &object.measurements;
-        let cell = (2 * self.line).max(2);
+        // As large as the object allows, from one pixel to two line widths per cell.
+        let room = found.equivalent_diameter_px / self.reduction / OBJECT_PER_CELL;
+        let cell = (room as usize).clamp(1, 2 * self.line);
         let (width, height) = (digits::width(object.number) * cell, digits::HEIGHT * cell);
         let middle_y = match object.part {
             Part::Whole => found.centroid_y_px,
@@ -141,7 +146,7 @@ impl Canvas {
             |column: usize, row: usize| (x + (column * cell) as isize, y + (row * cell) as isize);
         for (column, row) in &cells {
             let (x, y) = at(*column, *row);
-            let rim = cell / 2;
+            let rim = cell.div_ceil(2);
             self.block(
                 x - rim as isize,
                 y - rim as isize,
@@ -208,11 +213,11 @@ mod tests {
         let picture = overlay(&image, &result);
         assert_eq!(picture.dimensions(), (60, 50));
         assert!(with(WHOLE, &picture) >= 16 + 4, "outer ring and hole");
-        let one = digits::cells(1).len() * 4;
+        let one = digits::cells(1).len();
         assert_eq!(
             with(NUMBER, &picture),
             one,
-            "the digit 1, two pixels to a cell"
+            "the digit 1, one pixel to a cell"
         );
     }
 

@@ -2,6 +2,7 @@
 //! backend is a test of its own, such as `conformance::database::sqlite::commit_is_seen`. A missing service fails.
 
 mod database;
+mod event_log;
 
 /// Makes a module for each backend and in it a test for each check. Backends are opened by an async function without
 /// parameters, anew for each test:

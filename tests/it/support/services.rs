@@ -161,7 +161,7 @@ const STATEMENT_LIMIT: Duration = Duration::from_secs(60);
 const LEFTOVER_AGE_S: i64 = 3_600;
 const LEFTOVERS_PER_TEMPLATE: i64 = 100;
 /// The advisory lock under which templates are made: one maker among all processes on the server.
-const TEMPLATE_LOCK: i64 = 0x7370_6865_726f;
+pub const TEMPLATE_LOCK: i64 = 0x7370_6865_726f;
 
 async fn connect(server: &PgConnectOptions) -> sqlx::Result<PgConnection> {
     let limit = format!("{}ms", STATEMENT_LIMIT.as_millis());
@@ -233,7 +233,8 @@ async fn copy_template(admin: &mut PgConnection, template: &str) -> sqlx::Result
     Ok(name)
 }
 
-async fn drop_leftovers(admin: &mut PgConnection) -> sqlx::Result<()> {
+/// Drops the test databases of runs that were killed; the caller holds [`TEMPLATE_LOCK`].
+pub async fn drop_leftovers(admin: &mut PgConnection) -> sqlx::Result<()> {
     let names: Vec<String> = sqlx::query_scalar(
         "select datname from pg_database
          where datname ~ '^spheroctl_test_[0-9]+_'

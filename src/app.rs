@@ -1,0 +1,257 @@
+//! The handles that every role gets, built once from the settings; the only place that chooses between backends.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use crate::db::Db;
+use crate::domain::images::{self, Uploads};
+use crate::domain::jobs::{self, Jobs};
+use crate::domain::push::Push;
+use crate::events::log::{EventLog, SharedLog, TopicState, kafka, sqlite};
+use crate::events::outbox::OutboxBell;
+use crate::events::relay::Relay;
+use crate::events::topics;
+use crate::files::FileStore;
+use crate::kit::clock::SharedClock;
+use crate::kit::compute::{ComputeLimits, ComputePool};
+use crate::kit::instance::InstanceId;
+use crate::kit::lifecycle::Lifecycle;
+use crate::queue::{self, SharedQueue};
+use crate::segment;
+use crate::settings::Settings;
+use crate::state::{self, SharedState};
+use crate::worker::{self, Builtin, Upkeep, Worker};
+
+/// The handles. Clones share them.
+#[derive(Debug, Clone)]
+pub struct App {
+    /// The settings.
+    pub settings: Arc<Settings>,
+    /// Who this process is.
+    pub instance: InstanceId,
+    /// When it started.
+    pub started_at: DateTime<Utc>,
+    /// Instants.
+    pub clock: SharedClock,
+    /// Tasks and shutdown.
+    pub lifecycle: Lifecycle,
+    /// The truth.
+    pub db: Db,
+    /// What may be lost.
+    pub state: SharedState,
+    /// Facts.
+    pub log: SharedLog,
+    /// Bytes.
+    pub files: FileStore,
+    /// Threads for heavy work.
+    pub compute: Arc<ComputePool>,
+    /// Messages to those who watch.
+    pub push: Push,
+    /// Jobs.
+    pub jobs: Jobs,
+    /// Uploads.
+    pub uploads: Uploads,
+    /// Wakes the relay.
+    pub bell: OutboxBell,
+}
+
+impl App {
+    /// Opens every backend that the settings name.
+    ///
+    /// # Errors
+    /// When one does not answer or a setting does not fit; the text names it.
+    pub async fn open(
+        settings: Settings,
+        clock: SharedClock,
+        lifecycle: Lifecycle,
+    ) -> anyhow::Result<Self> {
+        let settings = Arc::new(settings);
+        let instance = InstanceId::for_this_boot(Some(&settings.instance.id));
+        let db = Db::open(&settings.database).await?;
+        let (state, queue) = open_state(&settings, &clock).await?;
+        let log = open_log(&settings, &db, &clock, &lifecycle, &instance)?;
+        let files = FileStore::open(&settings.files.dir).await?;
+        let compute = Arc::new(ComputePool::new(ComputeLimits {
+            threads: Some(settings.segment.threads).filter(|threads| *threads > 0),
+            budget_bytes: settings.segment.memory_bytes_max,
+        })?);
+        let bell = OutboxBell::default();
+        let push = Push::new(state.clone());
+        let handles = jobs::Handles {
+            db: db.clone(),
+            queue,
+            files: files.clone(),
+            push: push.clone(),
+            clock: clock.clone(),
+            bell: bell.clone(),
+            instance: instance.clone(),
+        };
+        let uploads = Uploads {
+            db: db.clone(),
+            files: files.clone(),
+            state: state.clone(),
+            compute: compute.clone(),
+            clock: clock.clone(),
+            bell: bell.clone(),
+            limits: upload_limits(&settings),
+        };
+        Ok(Self {
+            jobs: Jobs::new(handles, jobs::Rules::from(&settings.queue)),
+            started_at: clock.now(),
+            settings,
+            instance,
+            clock,
+            lifecycle,
+            db,
+            state,
+            log,
+            files,
+            compute,
+            push,
+            uploads,
+            bell,
+        })
+    }
+
+    /// Starts what carries the outbox to the event log, until the process drains.
+    pub fn start_relay(&self) {
+        let relay = Relay::new(
+            self.db.clone(),
+            self.log.clone(),
+            self.clock.clone(),
+            self.bell.clone(),
+            self.instance.unique(),
+            &self.settings.outbox,
+        );
+        let drain = self.lifecycle.drain_token();
+        self.lifecycle.spawn_essential("outbox.relay", async move {
+            relay.run(drain).await;
+            Ok(())
+        });
+    }
+
+    /// Starts taking jobs, and the periodic tasks that some worker must do, until the process drains.
+    pub fn start_worker(&self) -> Worker {
+        let upkeep = Upkeep {
+            jobs: self.jobs.clone(),
+            db: self.db.clone(),
+            state: self.state.clone(),
+            clock: self.clock.clone(),
+            instance: self.instance.clone(),
+            reap_interval: Duration::from_millis(self.settings.queue.reap_interval_ms),
+            reconcile_interval: Duration::from_millis(self.settings.queue.reconcile_interval_ms),
+        };
+        upkeep.start(&self.lifecycle);
+        let segmenter = Builtin {
+            db: self.db.clone(),
+            files: self.files.clone(),
+            compute: self.compute.clone(),
+            limits: image_limits(&self.settings),
+        };
+        let rules = worker::Rules::from(&*self.settings);
+        let worker =
+            Worker::new(self.jobs.clone(), self.push.clone(), segmenter, self.lifecycle.clone(), rules);
+        worker.start();
+        worker
+    }
+
+    /// Closes the database; what must be written has been.
+    pub async fn close(&self) {
+        self.db.close().await;
+    }
+
+    /// Brings schema and topics to what this version needs; with `only_check`, changes nothing. Says what was (or is)
+    /// pending.
+    ///
+    /// # Errors
+    /// When a backend does not answer, or holds what this version cannot use.
+    pub async fn migrate(&self, only_check: bool) -> anyhow::Result<Vec<String>> {
+        let mut pending = self.db.pending().await?;
+        if !only_check {
+            self.db.migrate().await?;
+        } else if !pending.is_empty() && self.db.dialect() == crate::db::Dialect::Sqlite {
+            // Without its tables the embedded log cannot be asked for topics.
+            return Ok(pending);
+        }
+        let wanted = topics::all();
+        let states = self.log.ensure_topics(&wanted, only_check).await?;
+        for (topic, state) in wanted.iter().zip(states) {
+            match state {
+                TopicState::Present => {}
+                TopicState::Missing => pending.push(format!("topic {}", topic.name)),
+                TopicState::Partitions { found } => anyhow::bail!(
+                    "topic {} has {found} partitions instead of {}; keys would move, so nothing was changed",
+                    topic.name,
+                    topic.partitions
+                ),
+            }
+        }
+        Ok(pending)
+    }
+}
+
+impl From<&Settings> for worker::Rules {
+    fn from(settings: &Settings) -> Self {
+        let queue = &settings.queue;
+        let patience = settings.shutdown.work_ms * 2 / 3;
+        Self {
+            concurrency: settings.worker.concurrency,
+            poll_interval: Duration::from_millis(settings.worker.poll_interval_ms),
+            job_timeout: Duration::from_millis(settings.worker.job_timeout_ms),
+            renew_interval: Duration::from_millis(queue.renew_interval_ms),
+            row_renew_interval: Duration::from_millis(queue.row_lease_ms / 3),
+            drain_patience: Duration::from_millis(patience),
+        }
+    }
+}
+
+async fn open_state(
+    settings: &Settings,
+    clock: &SharedClock,
+) -> anyhow::Result<(SharedState, SharedQueue)> {
+    if settings.redis.enabled {
+        let redis = state::Redis::connect(&settings.redis).await?;
+        let queue = queue::Redis::new(&redis);
+        Ok((Arc::new(redis), Arc::new(queue)))
+    } else {
+        let memory = state::Memory::new(clock.clone());
+        Ok((Arc::new(memory), Arc::new(queue::Memory::new(clock.clone()))))
+    }
+}
+
+fn open_log(
+    settings: &Settings,
+    db: &Db,
+    clock: &SharedClock,
+    lifecycle: &Lifecycle,
+    instance: &InstanceId,
+) -> anyhow::Result<SharedLog> {
+    let client_id = instance.unique();
+    let log: Arc<dyn EventLog> = if settings.kafka.bootstrap_servers.is_empty() {
+        Arc::new(sqlite::SqliteLog::new(
+            db.clone(),
+            clock.clone(),
+            lifecycle,
+            client_id,
+            &settings.kafka,
+        )?)
+    } else {
+        Arc::new(kafka::KafkaLog::new(&settings.kafka, client_id)?)
+    };
+    Ok(log)
+}
+
+fn upload_limits(settings: &Settings) -> images::Limits {
+    images::Limits {
+        upload_bytes_max: settings.files.upload_bytes_max,
+        project_bytes_max: settings.files.project_bytes_max,
+        idle_timeout: Duration::from_millis(settings.http.body_idle_timeout_ms),
+        image: image_limits(settings),
+    }
+}
+
+fn image_limits(settings: &Settings) -> segment::Limits {
+    segment::Limits { max_pixels: settings.segment.pixels_max, ..segment::Limits::default() }
+}

@@ -1,0 +1,201 @@
+//! What operators ask; blocking.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::message::{BorrowedMessage, Headers, Message};
+use rdkafka::{Offset, TopicPartitionList};
+
+use super::config::Names;
+use super::context::LogContext;
+use super::failure::unavailable;
+use super::{ANSWER_MAX, Shared, assignment};
+use crate::events::log::{Error, Member, Partition, Record};
+
+/// The group under whose name single partitions are read; it has no members and commits nothing.
+const BROWSER: &str = "browse";
+
+/// Longest wait for one record while browsing, and how many such waits in a row without any.
+const BROWSE_LOOK: Duration = Duration::from_millis(100);
+const BROWSE_LOOKS_MAX: u32 = 50;
+
+/// The first offset kept and the next to be written.
+pub fn bounds(shared: &Shared, partition: &Partition) -> Result<(i64, i64), Error> {
+    let full = shared.names.topic(&partition.topic);
+    let bounds = shared
+        .asker
+        .fetch_watermarks(&full, partition.number, ANSWER_MAX);
+    bounds.map_err(unavailable)
+}
+
+/// Records between positions and ends.
+pub fn lag(
+    shared: &Shared,
+    group: &str,
+    partitions: &[Partition],
+) -> Result<BTreeMap<Partition, i64>, Error> {
+    let list = list(&shared.names, partitions, Offset::Invalid)?;
+    let config = shared.names.of_group(&shared.names.group(group));
+    let client: BaseConsumer<LogContext> = config
+        .create_with_context(LogContext)
+        .map_err(unavailable)?;
+    let committed = client
+        .committed_offsets(list, ANSWER_MAX)
+        .map_err(unavailable)?;
+    let mut positions = BTreeMap::new();
+    for element in committed.elements() {
+        if let Offset::Offset(position) = element.offset() {
+            positions.insert(
+                shared.names.partition(element.topic(), element.partition()),
+                position,
+            );
+        }
+    }
+    let with_position: Vec<_> = positions.keys().cloned().collect();
+    let firsts = offsets(shared, &with_position, Offset::Beginning)?;
+    let ends = offsets(shared, &with_position, Offset::End)?;
+    let lag = |(partition, position): (Partition, i64)| {
+        let first = firsts.get(&partition).copied().unwrap_or(0);
+        let end = ends.get(&partition)?;
+        let lag = end.saturating_sub(position.max(first)).max(0);
+        Some((partition, lag))
+    };
+    Ok(positions.into_iter().filter_map(lag).collect())
+}
+
+/// The first or the next offset of every partition, in one question per broker: ListOffsets takes −1 and −2, librdkafka's
+/// own marks for end and beginning, as times.
+fn offsets(
+    shared: &Shared,
+    partitions: &[Partition],
+    mark: Offset,
+) -> Result<BTreeMap<Partition, i64>, Error> {
+    if partitions.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let list = list(&shared.names, partitions, mark)?;
+    let found = shared
+        .asker
+        .offsets_for_times(list, ANSWER_MAX)
+        .map_err(unavailable)?;
+    let mut offsets = BTreeMap::new();
+    for element in found.elements() {
+        element.error().map_err(unavailable)?;
+        if let Offset::Offset(offset) = element.offset() {
+            offsets.insert(
+                shared.names.partition(element.topic(), element.partition()),
+                offset,
+            );
+        }
+    }
+    Ok(offsets)
+}
+
+fn list(
+    names: &Names,
+    partitions: &[Partition],
+    offset: Offset,
+) -> Result<TopicPartitionList, Error> {
+    let mut list = TopicPartitionList::with_capacity(partitions.len());
+    for partition in partitions {
+        let full = names.topic(&partition.topic);
+        list.add_partition_offset(&full, partition.number, offset)
+            .map_err(unavailable)?;
+    }
+    Ok(list)
+}
+
+/// The living members and what they read.
+pub fn members(shared: &Shared, group: &str) -> Result<Vec<Member>, Error> {
+    let full = shared.names.group(group);
+    let groups = shared
+        .asker
+        .client()
+        .fetch_group_list(Some(&full), ANSWER_MAX);
+    let groups = groups.map_err(unavailable)?;
+    let Some(group) = groups.groups().iter().find(|it| it.name() == full) else {
+        return Ok(Vec::new());
+    };
+    let members = group.members().iter().map(|member| {
+        let assigned = assignment::decode(member.assignment().unwrap_or_default());
+        let assigned = assigned.ok_or_else(|| {
+            Error::Other(format!(
+                "the assignment of {} cannot be read",
+                member.client_id()
+            ))
+        })?;
+        let ours = assigned
+            .into_iter()
+            .filter_map(|(full, numbers)| Some((shared.names.short(&full)?.to_owned(), numbers)));
+        Ok(Member {
+            client_id: member.client_id().to_owned(),
+            partitions: ours.collect(),
+        })
+    });
+    members.collect()
+}
+
+/// At most `limit` records of one partition from `offset` on; ends at the end that the partition had at the start.
+pub fn browse(
+    shared: &Shared,
+    partition: &Partition,
+    (first, end): (i64, i64),
+    offset: i64,
+    limit: usize,
+) -> Result<Vec<Record>, Error> {
+    let offset = offset.max(first);
+    let mut records = Vec::new();
+    if offset >= end || limit == 0 {
+        return Ok(records);
+    }
+    let mut config = shared.names.of_group(&shared.names.group(BROWSER));
+    config.set("enable.partition.eof", "true");
+    let reader: BaseConsumer<LogContext> = config
+        .create_with_context(LogContext)
+        .map_err(unavailable)?;
+    let one = std::slice::from_ref(partition);
+    let start = list(&shared.names, one, Offset::Offset(offset))?;
+    reader.assign(&start).map_err(unavailable)?;
+    let mut looks = 0;
+    while records.len() < limit && looks < BROWSE_LOOKS_MAX {
+        match reader.poll(BROWSE_LOOK) {
+            Some(Ok(message)) if message.offset() < end => {
+                looks = 0;
+                records.push(record(&shared.names, &message));
+                if message.offset() + 1 == end {
+                    return Ok(records);
+                }
+            }
+            Some(Ok(_) | Err(rdkafka::error::KafkaError::PartitionEOF(_))) => return Ok(records),
+            Some(Err(error)) => return Err(unavailable(error)),
+            None => looks += 1,
+        }
+    }
+    match records.is_empty() {
+        true => Err(unavailable("no record came in time")),
+        false => Ok(records),
+    }
+}
+
+/// A message as a record.
+pub fn record(names: &Names, message: &BorrowedMessage<'_>) -> Record {
+    let text = |bytes: &[u8]| std::str::from_utf8(bytes).ok().map(ToOwned::to_owned);
+    let headers = message
+        .headers()
+        .into_iter()
+        .flat_map(|headers| headers.iter());
+    let headers = headers.filter_map(|it| Some((it.key.to_owned(), text(it.value?)?)));
+    Record {
+        partition: names.partition(message.topic(), message.partition()),
+        offset: message.offset(),
+        timestamp_ms: message.timestamp().to_millis().unwrap_or(0),
+        key: message.key().and_then(text),
+        headers: headers.collect(),
+        value: message
+            .payload()
+            .map(Bytes::copy_from_slice)
+            .unwrap_or_default(),
+    }
+}

@@ -1,0 +1,246 @@
+//! A member's stream. Rebalances are noted by librdkafka's callback and carried out here, between two deliveries, so that
+//! the reader learns of them in order with the records and nothing blocks a thread meanwhile.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use rdkafka::consumer::{CommitMode, Consumer, StreamConsumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::{Offset, TopicPartitionList};
+
+use super::config::Names;
+use super::context::{GroupContext, Rebalance};
+use super::failure::{of_commit, unavailable};
+use super::inspect::record;
+use crate::events::log::{Delivered, Error, Partition, Subscription};
+
+/// Longest wait for a commit's answer, 8 s.
+const COMMIT_MAX: Duration = Duration::from_secs(8);
+
+/// Longest wait for librdkafka to close, which has been seen to hang (librdkafka #4527 and others), 10 s. The positions
+/// are committed by then, and the brokers notice the silence.
+const CLOSE_MAX: Duration = Duration::from_secs(10);
+
+/// A member of a group.
+pub struct Member {
+    names: Names,
+    group: String,
+    /// `None` only once it is closing.
+    consumer: Option<Arc<StreamConsumer<GroupContext>>>,
+    held: BTreeSet<Partition>,
+    /// What was announced as revoked; given up by the next call.
+    releasing: Option<TopicPartitionList>,
+}
+
+impl std::fmt::Debug for Member {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Member")
+            .field("group", &self.group)
+            .field("held", &self.held)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Member {
+    /// Joins a group.
+    pub fn join(names: &Names, group: &str, topics: &[&str]) -> Result<Self, Error> {
+        let config = names.member(group);
+        let consumer: StreamConsumer<GroupContext> = config
+            .create_with_context(GroupContext::default())
+            .map_err(unavailable)?;
+        let full: Vec<_> = topics.iter().map(|topic| names.topic(topic)).collect();
+        let full: Vec<_> = full.iter().map(String::as_str).collect();
+        consumer.subscribe(&full).map_err(unavailable)?;
+        Ok(Self {
+            names: names.clone(),
+            group: group.to_owned(),
+            consumer: Some(Arc::new(consumer)),
+            held: BTreeSet::new(),
+            releasing: None,
+        })
+    }
+
+    fn consumer(&self) -> Result<&Arc<StreamConsumer<GroupContext>>, Error> {
+        self.consumer
+            .as_ref()
+            .ok_or_else(|| unavailable("the member is closed"))
+    }
+
+    /// Gives up what was announced as revoked.
+    fn release(&mut self) -> Result<(), Error> {
+        if let Some(list) = self.releasing.take() {
+            for partition in self.partitions(&list) {
+                self.held.remove(&partition);
+            }
+            self.consumer()?
+                .incremental_unassign(&list)
+                .map_err(unavailable)?;
+        }
+        Ok(())
+    }
+
+    /// Carries a rebalance out as far as it can be; answers what to tell. An empty list is nothing to tell, but
+    /// librdkafka waits for the answer to it all the same.
+    fn carry_out(&mut self, rebalance: Rebalance) -> Result<Option<Delivered>, Error> {
+        match rebalance {
+            Rebalance::Assign(list) => {
+                let partitions = self.partitions(&list);
+                self.consumer()?
+                    .incremental_assign(&list)
+                    .map_err(unavailable)?;
+                self.held.extend(partitions.iter().cloned());
+                Ok((!partitions.is_empty()).then_some(Delivered::Assigned(partitions)))
+            }
+            Rebalance::Revoke { partitions, lost } => {
+                let revoked = self.partitions(&partitions);
+                self.releasing = Some(partitions);
+                if lost || revoked.is_empty() {
+                    self.release()?;
+                }
+                Ok((!revoked.is_empty()).then_some(Delivered::Revoked(revoked)))
+            }
+        }
+    }
+
+    fn partitions(&self, list: &TopicPartitionList) -> Vec<Partition> {
+        let elements = list.elements();
+        let partition = |topic: &str, number| self.names.partition(topic, number);
+        elements
+            .iter()
+            .map(|it| partition(it.topic(), it.partition()))
+            .collect()
+    }
+
+    fn list(&self, positions: &[(Partition, i64)]) -> Result<TopicPartitionList, Error> {
+        let mut list = TopicPartitionList::with_capacity(positions.len());
+        for (partition, position) in positions {
+            // The brokers check the member, not the partition: a member's commit of what it had before would count.
+            if !self.held.contains(partition) {
+                return Err(Error::Fenced(format!(
+                    "{} {}",
+                    partition.topic, partition.number
+                )));
+            }
+            let full = self.names.topic(&partition.topic);
+            list.add_partition_offset(&full, partition.number, Offset::Offset(*position))
+                .map_err(unavailable)?;
+        }
+        Ok(list)
+    }
+
+    /// Hands the consumer over to be closed: from now on rebalances are carried out by the callback.
+    fn closing(&mut self) -> Option<Arc<StreamConsumer<GroupContext>>> {
+        let releasing = self.releasing.take();
+        let consumer = self.consumer.take()?;
+        consumer.context().close();
+        if let Some(list) = releasing {
+            answer(&consumer.incremental_unassign(&list));
+        }
+        while let Some(rebalance) = consumer.context().take() {
+            answer(&match rebalance {
+                Rebalance::Assign(list) => consumer.incremental_assign(&list),
+                Rebalance::Revoke { partitions, .. } => consumer.incremental_unassign(&partitions),
+            });
+        }
+        Some(consumer)
+    }
+}
+
+#[async_trait]
+impl Subscription for Member {
+    async fn next(&mut self) -> Result<Delivered, Error> {
+        self.release()?;
+        loop {
+            let consumer = self.consumer()?.clone();
+            if let Some(rebalance) = consumer.context().take() {
+                if let Some(delivered) = self.carry_out(rebalance)? {
+                    return Ok(delivered);
+                }
+                continue;
+            }
+            let received = tokio::select! {
+                biased;
+                () = consumer.context().noted() => continue,
+                received = consumer.recv() => received,
+            };
+            match received {
+                Ok(message) => {
+                    let record = record(&self.names, &message);
+                    if self.held.contains(&record.partition) {
+                        return Ok(Delivered::Record(record));
+                    }
+                }
+                Err(error) => self.judge(&error)?,
+            }
+        }
+    }
+
+    async fn commit(&mut self, positions: &[(Partition, i64)]) -> Result<(), Error> {
+        let list = self.list(positions)?;
+        let consumer = self.consumer()?.clone();
+        let commit = move || consumer.commit(&list, CommitMode::Sync);
+        let answer = tokio::time::timeout(COMMIT_MAX, tokio::task::spawn_blocking(commit)).await;
+        let Ok(answer) = answer else {
+            return Err(unavailable(format!(
+                "no answer to a commit in {COMMIT_MAX:?}"
+            )));
+        };
+        match answer.map_err(unavailable)? {
+            Err(error) if error.rdkafka_error_code() != Some(RDKafkaErrorCode::NoOffset) => {
+                Err(of_commit(&error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn close(mut self: Box<Self>) -> Result<(), Error> {
+        let Some(consumer) = self.closing() else {
+            return Ok(());
+        };
+        let closed = tokio::task::spawn_blocking(move || drop(consumer));
+        match tokio::time::timeout(CLOSE_MAX, closed).await {
+            Ok(outcome) => outcome.map_err(unavailable),
+            Err(_) => Err(unavailable(format!(
+                "the member did not close in {CLOSE_MAX:?}"
+            ))),
+        }
+    }
+}
+
+impl Member {
+    /// librdkafka mends connections by itself; only what it cannot mend is an error to the reader.
+    fn judge(&self, error: &KafkaError) -> Result<(), Error> {
+        match error {
+            KafkaError::MessageConsumptionFatal(_) => Err(Error::Other(error.to_string())),
+            KafkaError::MessageConsumption(RDKafkaErrorCode::UnknownTopicOrPartition) => {
+                Err(Error::UnknownTopic(self.group.clone()))
+            }
+            _ => {
+                tracing::debug!(group = self.group, %error, "Kafka: {error}");
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Drop for Member {
+    /// Closing blocks, so that a member that was not closed is closed on a thread of its own, for which nobody waits.
+    fn drop(&mut self) {
+        if let Some(consumer) = self.closing() {
+            let closed = std::thread::Builder::new()
+                .name("kafka-close".to_owned())
+                .spawn(move || drop(consumer));
+            if let Err(error) = closed {
+                tracing::warn!(%error, "no thread to close a Kafka member: {error}");
+            }
+        }
+    }
+}
+
+fn answer(outcome: &Result<(), KafkaError>) {
+    if let Err(error) = outcome {
+        tracing::debug!(%error, "a rebalance during close: {error}");
+    }
+}

@@ -1,0 +1,211 @@
+//! The outbox's statements.
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use sqlx::types::Json;
+
+use crate::db::{self, Dialect, Tx, batch, on_tx};
+use crate::events::Error;
+use crate::kit::id::EventId;
+
+/// A row to insert.
+#[derive(Debug, Serialize)]
+pub struct NewRow {
+    pub id: EventId,
+    pub shard: i64,
+    pub topic: &'static str,
+    pub key: String,
+    pub headers: Vec<(String, String)>,
+    #[serde(serialize_with = "batch::hex")]
+    pub payload: Bytes,
+    #[serde(serialize_with = "batch::instant")]
+    pub created_at: DateTime<Utc>,
+}
+
+/// A row to relay.
+#[derive(Debug, sqlx::FromRow)]
+pub struct Row {
+    pub seq: i64,
+    pub id: EventId,
+    pub topic: String,
+    pub key: String,
+    pub headers: Json<Vec<(String, String)>>,
+    pub payload: Vec<u8>,
+}
+
+/// A row that the log refused for good.
+#[derive(Debug, Serialize)]
+pub struct Dead {
+    pub seq: i64,
+    pub error: String,
+}
+
+/// A shard that has rows, and the age of its oldest.
+#[derive(Debug, sqlx::FromRow)]
+pub struct Waiting {
+    pub shard: i64,
+    pub oldest: DateTime<Utc>,
+}
+
+/// `json_to_recordset` keeps the order of the list, and rows of one statement take their `seq` in that order.
+const INSERT_POSTGRES: &str = "\
+    insert into outbox_events (id, shard, topic, key, headers, payload, created_at)
+    select id, shard, topic, key, headers, decode(payload, 'hex'), created_at
+    from json_to_recordset($1::json) as row
+        (id uuid, shard bigint, topic text, key text, headers jsonb, payload text, created_at timestamptz)";
+
+const INSERT_SQLITE: &str = "\
+    insert into outbox_events (id, shard, topic, key, headers, payload, created_at)
+    select unhex(value ->> 'id', '-'), value ->> 'shard', value ->> 'topic', value ->> 'key',
+        value -> 'headers', unhex(value ->> 'payload'), value ->> 'created_at'
+    from json_each($1) order by json_each.key";
+
+pub async fn insert(tx: &mut Tx, rows: &[NewRow]) -> Result<(), Error> {
+    let sql = tx.dialect().pick(INSERT_POSTGRES, INSERT_SQLITE);
+    let rows = batch::list(rows)?;
+    on_tx!(tx, |conn| sqlx::query(sql)
+        .bind(rows)
+        .execute(conn)
+        .await
+        .map(drop))
+    .map_err(db::Error::from)?;
+    Ok(())
+}
+
+const WAITING: &str = "\
+    select shard, min(created_at) as oldest from outbox_events group by shard order by shard";
+
+/// The shards that have rows.
+pub async fn waiting(tx: &mut Tx) -> Result<Vec<Waiting>, db::Error> {
+    Ok(on_tx!(tx, |conn| sqlx::query_as(WAITING)
+        .fetch_all(conn)
+        .await)?)
+}
+
+/// `seq` is not the order of commits: rows at or above the oldest open transaction are left for later, else a row that
+/// commits late would be passed over.
+const NEXT_OF_SHARD_POSTGRES: &str = "\
+    select seq, id, topic, key, headers, payload from outbox_events
+    where shard = $1 and xid < pg_snapshot_xmin(pg_current_snapshot())
+    order by seq limit $2";
+
+/// PostgreSQL: the next rows of one shard, in commit order per key.
+pub async fn next_of_shard(tx: &mut Tx, shard: i64, limit: u32) -> Result<Vec<Row>, db::Error> {
+    Ok(on_tx!(tx, |conn| sqlx::query_as(NEXT_OF_SHARD_POSTGRES)
+        .bind(shard)
+        .bind(i64::from(limit))
+        .fetch_all(conn)
+        .await)?)
+}
+
+/// One writer: `seq` is the order of commits.
+const NEXT: &str = "\
+    select seq, id, topic, key, headers, payload from outbox_events order by seq limit $1";
+
+/// SQLite: the next rows of all shards, in commit order.
+pub async fn next(tx: &mut Tx, limit: u32) -> Result<Vec<Row>, db::Error> {
+    Ok(on_tx!(tx, |conn| sqlx::query_as(NEXT)
+        .bind(i64::from(limit))
+        .fetch_all(conn)
+        .await)?)
+}
+
+/// The first number is a namespace of our own among the advisory locks of the database.
+const LOCK_SHARD_POSTGRES: &str = "select pg_try_advisory_xact_lock(1936746602, $1::int)";
+
+/// PostgreSQL: takes the shard until the end of the transaction, unless another has it. Only this kind of lock passes
+/// a pooler in transaction mode.
+pub async fn lock_shard(tx: &mut Tx, shard: i64) -> Result<bool, db::Error> {
+    Ok(on_tx!(tx, |conn| sqlx::query_scalar(LOCK_SHARD_POSTGRES)
+        .bind(shard)
+        .fetch_one(conn)
+        .await)?)
+}
+
+const DELETE_POSTGRES: &str = "\
+    delete from outbox_events
+    where seq in (select value::bigint from json_array_elements_text($1::json))";
+const DELETE_SQLITE: &str =
+    "delete from outbox_events where seq in (select value from json_each($1))";
+
+/// Deletes rows that the log holds.
+pub async fn delete(tx: &mut Tx, seqs: &[i64]) -> Result<(), db::Error> {
+    if seqs.is_empty() {
+        return Ok(());
+    }
+    let sql = tx.dialect().pick(DELETE_POSTGRES, DELETE_SQLITE);
+    let seqs = batch::list(seqs)?;
+    on_tx!(tx, |conn| sqlx::query(sql)
+        .bind(seqs)
+        .execute(conn)
+        .await
+        .map(drop))?;
+    Ok(())
+}
+
+const BURY_POSTGRES: &str = "\
+    insert into outbox_dead (id, topic, key, headers, payload, error, created_at, died_at)
+    select id, topic, key, headers, payload, dead.error, created_at, $2
+    from json_to_recordset($1::json) as dead (seq bigint, error text)
+    join outbox_events on outbox_events.seq = dead.seq
+    on conflict (id) do nothing";
+const BURY_SQLITE: &str = "\
+    insert into outbox_dead (id, topic, key, headers, payload, error, created_at, died_at)
+    select id, topic, outbox_events.key, headers, payload, dead.value ->> 'error', created_at, $2
+    from json_each($1) as dead
+    join outbox_events on outbox_events.seq = dead.value ->> 'seq'
+    where true on conflict (id) do nothing";
+
+/// Moves rows that the log refuses to the dead ones.
+pub async fn bury(tx: &mut Tx, dead: &[Dead], now: DateTime<Utc>) -> Result<(), db::Error> {
+    if dead.is_empty() {
+        return Ok(());
+    }
+    let sql = tx.dialect().pick(BURY_POSTGRES, BURY_SQLITE);
+    let list = batch::list(dead)?;
+    on_tx!(tx, |conn| sqlx::query(sql)
+        .bind(list)
+        .bind(now)
+        .execute(conn)
+        .await
+        .map(drop))?;
+    let seqs: Vec<_> = dead.iter().map(|dead| dead.seq).collect();
+    delete(tx, &seqs).await
+}
+
+const TAKE_LEASE_SQLITE: &str = "\
+    insert into log_relay_leases (name, owner, expires_ms) values ('outbox', $1, $2)
+    on conflict (name) do update set owner = excluded.owner, expires_ms = excluded.expires_ms
+    where log_relay_leases.owner = excluded.owner or log_relay_leases.expires_ms <= $3";
+
+/// SQLite: takes or keeps the relay's lease until `expires_ms`; false while another has it.
+pub async fn take_lease(
+    tx: &mut Tx,
+    owner: &str,
+    now_ms: i64,
+    expires_ms: i64,
+) -> Result<bool, db::Error> {
+    debug_assert_eq!(tx.dialect(), Dialect::Sqlite);
+    let rows = on_tx!(tx, |conn| sqlx::query(TAKE_LEASE_SQLITE)
+        .bind(owner)
+        .bind(expires_ms)
+        .bind(now_ms)
+        .execute(conn)
+        .await
+        .map(|done| done.rows_affected()))?;
+    Ok(rows == 1)
+}
+
+const GIVE_LEASE_BACK_SQLITE: &str =
+    "delete from log_relay_leases where name = 'outbox' and owner = $1";
+
+/// SQLite: gives the relay's lease back, so that another need not wait for its end.
+pub async fn give_lease_back(tx: &mut Tx, owner: &str) -> Result<(), db::Error> {
+    on_tx!(tx, |conn| sqlx::query(GIVE_LEASE_BACK_SQLITE)
+        .bind(owner)
+        .execute(conn)
+        .await
+        .map(drop))?;
+    Ok(())
+}

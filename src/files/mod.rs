@@ -1,0 +1,236 @@
+//! The file store: `object_store` behind the byte rules. A put streams with flat memory under a cap, is hashed on the
+//! way, becomes visible whole or not at all, and is on disk before it is acknowledged.
+
+mod error;
+mod keys;
+mod marker;
+mod range;
+
+use std::fs::File;
+use std::io::BufReader;
+use std::path::{self, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures::stream::BoxStream;
+use futures::{Stream, StreamExt};
+use object_store::local::LocalFileSystem;
+use object_store::path::Path;
+use object_store::{GetOptions, GetRange, MultipartUpload, ObjectStore, ObjectStoreExt};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+pub use error::Error;
+pub use keys::{file_key, result_key};
+pub use range::{BadRange, ByteRange};
+
+/// Bytes are handed to the store in parts of this size: what one upload holds in memory.
+const PART_BYTES: usize = 4 << 20;
+/// Bytes read ahead by a decoder.
+const READ_AHEAD_BYTES: usize = 256 << 10;
+
+/// A handle on the file store; clones share it.
+#[derive(Debug, Clone)]
+pub struct FileStore {
+    store: Arc<LocalFileSystem>,
+    dir: PathBuf,
+    id: Uuid,
+}
+
+/// What a put stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stored {
+    /// Number of bytes.
+    pub bytes: u64,
+    /// SHA-256 of the bytes.
+    pub sha256: [u8; 32],
+}
+
+/// A readable object.
+pub struct Reading {
+    /// Size of the whole object in bytes.
+    pub size_bytes: u64,
+    /// The bytes asked for.
+    pub stream: BoxStream<'static, Result<Bytes, Error>>,
+}
+
+impl std::fmt::Debug for Reading {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reading").field("size_bytes", &self.size_bytes).finish_non_exhaustive()
+    }
+}
+
+impl FileStore {
+    /// Opens the store in a directory, which is made where it is missing.
+    ///
+    /// # Errors
+    /// [`Error::Unusable`] naming the directory when it cannot be made or written.
+    pub async fn open(dir: &path::Path) -> Result<Self, Error> {
+        let dir = dir.to_owned();
+        let opened = tokio::task::spawn_blocking(move || {
+            let unusable = |why: String| Error::Unusable { dir: dir.clone(), why };
+            std::fs::create_dir_all(&dir).map_err(|error| unusable(error.to_string()))?;
+            let id = marker::read_or_write(&dir).map_err(|error| unusable(error.to_string()))?;
+            let store = LocalFileSystem::new_with_prefix(&dir)
+                .map_err(|error| unusable(error.to_string()))?
+                .with_automatic_cleanup(true)
+                .with_fsync(true);
+            Ok(Self { store: Arc::new(store), dir, id })
+        });
+        opened.await.map_err(|error| Error::Failed(error.to_string()))?
+    }
+
+    /// The random id that the store's first opener gave it: instances with one id see the same files.
+    pub const fn store_id(&self) -> Uuid {
+        self.id
+    }
+
+    /// Stores a stream under `key`, at most `cap_bytes`, waiting at most `idle_timeout` for each piece. Nothing is
+    /// visible before all of it is durable, and nothing remains of a put that failed.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] above the cap, [`Error::Aborted`] when the stream fails or falls silent,
+    /// [`Error::StorageFull`] when the disk is full.
+    pub async fn put_stream(
+        &self,
+        key: &str,
+        body: impl Stream<Item = std::io::Result<Bytes>> + Send + Unpin,
+        cap_bytes: u64,
+        idle_timeout: Duration,
+    ) -> Result<Stored, Error> {
+        let mut upload = self.store.put_multipart(&location(key)?).await?;
+        let sent = send_parts(upload.as_mut(), body, cap_bytes, idle_timeout).await;
+        let outcome = match sent {
+            Ok(stored) => upload.complete().await.map(|_| stored).map_err(Error::from),
+            Err(error) => Err(error),
+        };
+        if outcome.is_err()
+            && let Err(error) = upload.abort().await
+        {
+            tracing::warn!(%error, key, "a part of {key} stays in the file store: {error}");
+        }
+        outcome
+    }
+
+    /// Stores bytes under `key`.
+    ///
+    /// # Errors
+    /// [`Error::StorageFull`] when the disk is full, or the store's own.
+    pub async fn put_bytes(&self, key: &str, bytes: Bytes) -> Result<(), Error> {
+        self.store.put(&location(key)?, bytes.into()).await?;
+        Ok(())
+    }
+
+    /// All bytes under `key`; for small objects.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], or the store's own.
+    pub async fn get_bytes(&self, key: &str) -> Result<Bytes, Error> {
+        Ok(self.store.get(&location(key)?).await?.bytes().await?)
+    }
+
+    /// Streams an object, or the bytes of `range` of it.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], or the store's own.
+    pub async fn get(&self, key: &str, range: Option<ByteRange>) -> Result<Reading, Error> {
+        let range = range.map(|range| GetRange::Bounded(range.start..range.end));
+        let options = GetOptions { range, ..GetOptions::default() };
+        let found = self.store.get_opts(&location(key)?, options).await?;
+        let size_bytes = found.meta.size;
+        let stream = found.into_stream().map(|piece| piece.map_err(Error::from)).boxed();
+        Ok(Reading { size_bytes, stream })
+    }
+
+    /// Size of an object in bytes.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], or the store's own.
+    pub async fn size(&self, key: &str) -> Result<u64, Error> {
+        Ok(self.store.head(&location(key)?).await?.size)
+    }
+
+    /// An object as the decoders read it: buffered, seekable, blocking.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], or the store's own.
+    pub async fn open_for_decode(&self, key: &str) -> Result<BufReader<File>, Error> {
+        let path = self.store.path_to_filesystem(&location(key)?)?;
+        let key = key.to_owned();
+        let opened = tokio::task::spawn_blocking(move || match File::open(path) {
+            Ok(file) => Ok(BufReader::with_capacity(READ_AHEAD_BYTES, file)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(Error::NotFound(key)),
+            Err(error) => Err(Error::Failed(format!("{key}: {error}"))),
+        });
+        opened.await.map_err(|error| Error::Failed(error.to_string()))?
+    }
+
+    /// Removes an object; one that is not there is no error.
+    ///
+    /// # Errors
+    /// The store's own.
+    pub async fn delete(&self, key: &str) -> Result<(), Error> {
+        match self.store.delete(&location(key)?).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Answers when the store can be read; for health.
+    ///
+    /// # Errors
+    /// [`Error::Unusable`] naming the directory.
+    pub async fn ping(&self) -> Result<(), Error> {
+        let dir = self.dir.clone();
+        let marker = tokio::task::spawn_blocking(move || {
+            marker::read(&dir).map_err(|error| Error::Unusable { dir, why: error.to_string() })
+        });
+        marker.await.map_err(|error| Error::Failed(error.to_string()))?.map(drop)
+    }
+}
+
+async fn send_parts(
+    upload: &mut dyn MultipartUpload,
+    mut body: impl Stream<Item = std::io::Result<Bytes>> + Send + Unpin,
+    cap_bytes: u64,
+    idle_timeout: Duration,
+) -> Result<Stored, Error> {
+    let mut digest = Sha256::new();
+    let mut bytes = 0_u64;
+    let mut part = BytesMut::with_capacity(PART_BYTES);
+    while let Some(piece) = next_piece(&mut body, idle_timeout).await? {
+        bytes += piece.len() as u64;
+        if bytes > cap_bytes {
+            return Err(Error::TooLarge { limit_bytes: cap_bytes });
+        }
+        digest.update(&piece);
+        part.extend_from_slice(&piece);
+        if part.len() >= PART_BYTES {
+            upload.put_part(part.split().freeze().into()).await?;
+            part.reserve(PART_BYTES);
+        }
+    }
+    if !part.is_empty() {
+        upload.put_part(part.freeze().into()).await?;
+    }
+    Ok(Stored { bytes, sha256: digest.finalize().into() })
+}
+
+/// The next piece of a body; `None` at its end.
+///
+/// # Errors
+/// [`Error::Aborted`] when the body fails or is silent for longer than `idle_timeout`.
+pub async fn next_piece(
+    body: &mut (impl Stream<Item = std::io::Result<Bytes>> + Send + Unpin),
+    idle_timeout: Duration,
+) -> Result<Option<Bytes>, Error> {
+    match tokio::time::timeout(idle_timeout, body.next()).await {
+        Ok(piece) => piece.transpose().map_err(|error| Error::Aborted(error.to_string())),
+        Err(_) => Err(Error::Aborted(format!("silent for {} s", idle_timeout.as_secs()))),
+    }
+}
+
+fn location(key: &str) -> Result<Path, Error> {
+    Path::parse(key).map_err(|error| Error::Failed(format!("{key}: {error}")))
+}
