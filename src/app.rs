@@ -22,7 +22,11 @@ use crate::queue::{self, SharedQueue};
 use crate::segment;
 use crate::settings::Settings;
 use crate::state::{self, SharedState};
-use crate::worker::{self, Builtin, Upkeep, Worker};
+
+/// What the decoders accept under these settings.
+pub fn image_limits(settings: &Settings) -> segment::Limits {
+    segment::Limits { max_pixels: settings.segment.pixels_max, ..segment::Limits::default() }
+}
 
 /// The handles. Clones share them.
 #[derive(Debug, Clone)]
@@ -132,31 +136,6 @@ impl App {
         });
     }
 
-    /// Starts taking jobs, and the periodic tasks that some worker must do, until the process drains.
-    pub fn start_worker(&self) -> Worker {
-        let upkeep = Upkeep {
-            jobs: self.jobs.clone(),
-            db: self.db.clone(),
-            state: self.state.clone(),
-            clock: self.clock.clone(),
-            instance: self.instance.clone(),
-            reap_interval: Duration::from_millis(self.settings.queue.reap_interval_ms),
-            reconcile_interval: Duration::from_millis(self.settings.queue.reconcile_interval_ms),
-        };
-        upkeep.start(&self.lifecycle);
-        let segmenter = Builtin {
-            db: self.db.clone(),
-            files: self.files.clone(),
-            compute: self.compute.clone(),
-            limits: image_limits(&self.settings),
-        };
-        let rules = worker::Rules::from(&*self.settings);
-        let worker =
-            Worker::new(self.jobs.clone(), self.push.clone(), segmenter, self.lifecycle.clone(), rules);
-        worker.start();
-        worker
-    }
-
     /// Closes the database; what must be written has been.
     pub async fn close(&self) {
         self.db.close().await;
@@ -192,32 +171,17 @@ impl App {
     }
 }
 
-impl From<&Settings> for worker::Rules {
-    fn from(settings: &Settings) -> Self {
-        let queue = &settings.queue;
-        let patience = settings.shutdown.work_ms * 2 / 3;
-        Self {
-            concurrency: settings.worker.concurrency,
-            poll_interval: Duration::from_millis(settings.worker.poll_interval_ms),
-            job_timeout: Duration::from_millis(settings.worker.job_timeout_ms),
-            renew_interval: Duration::from_millis(queue.renew_interval_ms),
-            row_renew_interval: Duration::from_millis(queue.row_lease_ms / 3),
-            drain_patience: Duration::from_millis(patience),
-        }
-    }
-}
-
 async fn open_state(
     settings: &Settings,
     clock: &SharedClock,
 ) -> anyhow::Result<(SharedState, SharedQueue)> {
     if settings.redis.enabled {
-        let redis = state::Redis::connect(&settings.redis).await?;
-        let queue = queue::Redis::new(&redis);
+        let redis = state::redis::Redis::connect(&settings.redis).await?;
+        let queue = queue::redis::Redis::new(&redis);
         Ok((Arc::new(redis), Arc::new(queue)))
     } else {
-        let memory = state::Memory::new(clock.clone());
-        Ok((Arc::new(memory), Arc::new(queue::Memory::new(clock.clone()))))
+        let memory = state::memory::Memory::new(clock.clone());
+        Ok((Arc::new(memory), Arc::new(queue::memory::Memory::new(clock.clone()))))
     }
 }
 
@@ -238,7 +202,7 @@ fn open_log(
             &settings.kafka,
         )?)
     } else {
-        Arc::new(kafka::KafkaLog::new(&settings.kafka, client_id)?)
+        Arc::new(kafka::KafkaLog::new(client_id, &settings.kafka)?)
     };
     Ok(log)
 }
@@ -250,8 +214,4 @@ fn upload_limits(settings: &Settings) -> images::Limits {
         idle_timeout: Duration::from_millis(settings.http.body_idle_timeout_ms),
         image: image_limits(settings),
     }
-}
-
-fn image_limits(settings: &Settings) -> segment::Limits {
-    segment::Limits { max_pixels: settings.segment.pixels_max, ..segment::Limits::default() }
 }

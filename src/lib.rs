@@ -12,6 +12,7 @@ pub mod http;
 pub mod kit;
 pub mod ops;
 pub mod queue;
+pub mod realtime;
 pub mod roles;
 pub mod segment;
 pub mod settings;

@@ -145,8 +145,8 @@ impl Relay {
     }
 
     async fn pass_postgres(&self, shards: &[i64]) -> Result<Pass, Error> {
-        let passes: Vec<Result<Pass, Error>> = futures::stream::iter(shards)
-            .map(|shard| self.relay_shard(*shard))
+        let passes: Vec<Result<Pass, Error>> = futures::stream::iter(shards.to_vec())
+            .map(|shard| self.relay_shard(shard))
             .buffer_unordered(SHARDS_AT_ONCE)
             .collect()
             .await;

@@ -5,20 +5,23 @@ mod error;
 mod keys;
 mod marker;
 mod range;
+mod sweep;
 
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{BufReader, SeekFrom};
 use std::path::{self, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures::stream::BoxStream;
-use futures::{Stream, StreamExt};
+use futures::{Stream, StreamExt, TryStreamExt};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
-use object_store::{GetOptions, GetRange, MultipartUpload, ObjectStore, ObjectStoreExt};
+use object_store::{GetOptions, GetResultPayload, MultipartUpload, ObjectStore, ObjectStoreExt};
 use sha2::{Digest, Sha256};
+use tokio::io::{AsyncReadExt, AsyncSeekExt};
+use tokio_util::io::ReaderStream;
 use uuid::Uuid;
 
 pub use error::Error;
@@ -27,6 +30,8 @@ pub use range::{BadRange, ByteRange};
 
 /// Bytes are handed to the store in parts of this size: what one upload holds in memory.
 const PART_BYTES: usize = 4 << 20;
+/// Bytes of a download read at once: object_store's own stream reads 8 KiB, a hand-over to a blocking thread each.
+const READ_BYTES: usize = 128 << 10;
 /// Bytes read ahead by a decoder.
 const READ_AHEAD_BYTES: usize = 256 << 10;
 
@@ -130,16 +135,19 @@ impl FileStore {
         Ok(self.store.get(&location(key)?).await?.bytes().await?)
     }
 
-    /// Streams an object, or the bytes of `range` of it.
+    /// Streams an object, or the bytes of `range` of it, which the object has.
     ///
     /// # Errors
     /// [`Error::NotFound`], or the store's own.
     pub async fn get(&self, key: &str, range: Option<ByteRange>) -> Result<Reading, Error> {
-        let range = range.map(|range| GetRange::Bounded(range.start..range.end));
-        let options = GetOptions { range, ..GetOptions::default() };
-        let found = self.store.get_opts(&location(key)?, options).await?;
+        let found = self.store.get_opts(&location(key)?, GetOptions::default()).await?;
         let size_bytes = found.meta.size;
-        let stream = found.into_stream().map(|piece| piece.map_err(Error::from)).boxed();
+        let range = range.unwrap_or(ByteRange { start: 0, end: size_bytes });
+        let stream = match found.payload {
+            GetResultPayload::File(file, _) => read_file(file, range).await?,
+            // Another store than the local one would answer ranges itself.
+            GetResultPayload::Stream(stream) => stream.map_err(Error::from).boxed(),
+        };
         Ok(Reading { size_bytes, stream })
     }
 
@@ -188,6 +196,14 @@ impl FileStore {
         });
         marker.await.map_err(|error| Error::Failed(error.to_string()))?.map(drop)
     }
+}
+
+async fn read_file(file: File, range: ByteRange) -> Result<BoxStream<'static, Result<Bytes, Error>>, Error> {
+    let failed = |error: std::io::Error| Error::Failed(error.to_string());
+    let mut file = tokio::fs::File::from_std(file);
+    file.seek(SeekFrom::Start(range.start)).await.map_err(failed)?;
+    let bytes = file.take(range.end - range.start);
+    Ok(ReaderStream::with_capacity(bytes, READ_BYTES).map_err(failed).boxed())
 }
 
 async fn send_parts(

@@ -80,8 +80,8 @@ pub struct SegmentArgs {
     /// Images that are segmented at once (worker.concurrency)
     #[arg(long, value_name = "N")]
     pub concurrency: Option<u16>,
-    /// Only this page of each file, counted from 1
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    /// Only this page of each file, counted from 0; every page where it is left out
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32))]
     pub page: Option<u32>,
     /// Print a summary as JSON
     #[arg(long)]

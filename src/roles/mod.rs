@@ -13,6 +13,7 @@ pub mod realtime;
 pub mod segment;
 pub mod serve;
 pub mod standalone;
+pub mod start;
 pub mod token;
 pub mod user;
 pub mod worker;

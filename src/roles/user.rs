@@ -129,7 +129,7 @@ async fn shared_state(settings: &Settings) -> anyhow::Result<SharedState> {
                     `spheroctl standalone` prints its own at start";
         return Err(crate::db::Error::Settings(text.to_owned()).into());
     }
-    Ok(std::sync::Arc::new(state::Redis::connect(&settings.redis).await?))
+    Ok(std::sync::Arc::new(state::redis::Redis::connect(&settings.redis).await?))
 }
 
 fn print(json: bool, value: &impl Serialize, line: &str) -> std::io::Result<()> {

@@ -20,6 +20,7 @@ use crate::domain::jobs::{Claimed, Failure, Finished, Hold, JobError, Jobs};
 use crate::domain::push::Push;
 use crate::kit::lifecycle::Lifecycle;
 use crate::kit::retry::Backoff;
+use crate::settings::Settings;
 
 pub use builtin::Builtin;
 pub use upkeep::Upkeep;
@@ -50,6 +51,22 @@ pub struct Rules {
     pub row_renew_interval: Duration,
     /// How long running jobs may go on once the process drains; then they are given back.
     pub drain_patience: Duration,
+}
+
+impl From<&Settings> for Rules {
+    fn from(settings: &Settings) -> Self {
+        let queue = &settings.queue;
+        Self {
+            concurrency: settings.worker.concurrency,
+            poll_interval: Duration::from_millis(settings.worker.poll_interval_ms),
+            job_timeout: Duration::from_millis(settings.worker.job_timeout_ms),
+            renew_interval: Duration::from_millis(queue.renew_interval_ms),
+            // Two renewals may be missed before the row lease runs out.
+            row_renew_interval: Duration::from_millis(queue.row_lease_ms / 3),
+            // The last third of the deadline is for giving back what has not ended.
+            drain_patience: Duration::from_millis(settings.shutdown.work_ms * 2 / 3),
+        }
+    }
 }
 
 /// A worker. Clones share what runs.

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use crate::db::{Db, run_tx};
 use crate::domain::jobs::Jobs;
 use crate::domain::{Error, idempotency};
+use crate::files::FileStore;
 use crate::kit::clock::SharedClock;
 use crate::kit::instance::InstanceId;
 use crate::kit::lifecycle::Lifecycle;
@@ -16,6 +17,8 @@ use crate::state::{SharedState, When};
 /// Idempotency records are looked through this often, and so many are deleted at once.
 const EXPIRE_INTERVAL: Duration = Duration::from_secs(600);
 const EXPIRE_MAX: u32 = 1_000;
+/// An upload to which nothing was written for so long was left behind by a process that died.
+const ABANDONED_AFTER: Duration = Duration::from_secs(3_600);
 
 /// The periodic tasks. Clones share the handles.
 #[derive(Debug, Clone)]
@@ -24,6 +27,8 @@ pub struct Upkeep {
     pub jobs: Jobs,
     /// The truth.
     pub db: Db,
+    /// Where uploads are left behind.
+    pub files: FileStore,
     /// Where the leases of tasks are.
     pub state: SharedState,
     /// Instants.
@@ -102,6 +107,7 @@ impl Upkeep {
             Task::Reconcile => self.jobs.reconcile().await.map(drop),
             Task::Expire => {
                 let now = self.clock.now();
+                self.files.remove_abandoned(now, ABANDONED_AFTER).await?;
                 run_tx!(self.db, "idempotency.expire", |tx| -> Result<(), Error> {
                     idempotency::expire(tx, now, EXPIRE_MAX).await.map(drop)
                 })

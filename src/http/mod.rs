@@ -1,0 +1,22 @@
+//! Serving HTTP: the accept loop with its limits and its drain, strict framing, the layers that every router gets,
+//! problems (RFC 9457), extractors whose refusals are problems, and the rendering of probes. Knows no route of the
+//! product.
+
+mod body;
+mod connection;
+mod extract;
+pub mod framing;
+mod layers;
+mod problem;
+mod request_id;
+mod server;
+mod time_limit;
+mod transport;
+
+pub use body::{BodyStalled, with_idle_timeout};
+pub use extract::{Json, Path, Query};
+pub use layers::{Stack, standard};
+pub use problem::{FieldError, Problem};
+pub use request_id::RequestId;
+pub use server::{Limits, Listener, serve};
+pub use time_limit::{TimeLimit, without_time_limit};

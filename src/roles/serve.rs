@@ -1,0 +1,71 @@
+//! `spheroctl serve`: the HTTP API and the web page; stateless.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use crate::api::{self, Api, Identity};
+use crate::app::App;
+use crate::domain::users::Passwords;
+use crate::roles::args::ServeArgs;
+use crate::roles::start::{self, Role, Started};
+use crate::settings::Settings;
+use crate::state::sessions::{Sessions, SignInCodes};
+use crate::web;
+
+/// Runs the command.
+///
+/// # Errors
+/// When a backend does not answer, the schema is not up to date, or a port is taken.
+pub async fn run(_args: ServeArgs, settings: Settings) -> anyhow::Result<ExitCode> {
+    let started = start::open(settings, Role::Serve).await?;
+    let ops = start::serve_ops(&started).await?;
+    let (host, port) = (&started.app.settings.http.host, started.app.settings.http.port);
+    let address = start::serve_public(&started, routes(&started)?, host, port).await?;
+    tracing::info!("serve listens on {address}");
+    start::announce(&started, ops);
+    start::end(&started).await
+}
+
+/// The routes of the API and the page.
+///
+/// # Errors
+/// Only when password hashing refuses its own parameters.
+pub fn routes(started: &Started) -> anyhow::Result<axum::Router> {
+    Ok(api::routes(api(&started.app, started.role)?).merge(web::routes()))
+}
+
+fn api(app: &App, role: Role) -> anyhow::Result<Api> {
+    let auth = &app.settings.auth;
+    let sessions = Sessions::new(
+        app.state.clone(),
+        app.clock.clone(),
+        Duration::from_secs(auth.session_idle_s),
+        Duration::from_secs(auth.session_absolute_s),
+    );
+    if app.settings.http.allow_insecure_cookies {
+        tracing::warn!("http.allow_insecure_cookies: session cookies travel in the clear");
+    }
+    Ok(Api {
+        db: app.db.clone(),
+        clock: app.clock.clone(),
+        state: app.state.clone(),
+        sessions,
+        sign_in_codes: SignInCodes::new(app.state.clone()),
+        passwords: Passwords::new(auth.password_hashes_at_once)?,
+        jobs: app.jobs.clone(),
+        uploads: app.uploads.clone(),
+        files: app.files.clone(),
+        compute: app.compute.clone(),
+        identity: identity(app, role),
+        rules: api::Rules::from_settings(&app.settings.http, auth, &app.settings.queue),
+    })
+}
+
+fn identity(app: &App, role: Role) -> Identity {
+    Identity {
+        instance: app.instance.clone(),
+        role: role.name(),
+        started_at: app.started_at,
+        draining: app.lifecycle.drain_token(),
+    }
+}

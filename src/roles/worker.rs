@@ -1,0 +1,50 @@
+//! `spheroctl worker`: takes segmentation jobs from the queue, relays the outbox, does the periodic tasks. Publishes no
+//! port but the operator listener's.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use crate::app::{App, image_limits};
+use crate::roles::args::WorkerArgs;
+use crate::roles::start::{self, Role};
+use crate::settings::Settings;
+use crate::worker::{Builtin, Rules, Upkeep, Worker};
+
+/// Runs the command.
+///
+/// # Errors
+/// When a backend does not answer, the schema is not up to date, or the operator's port is taken.
+pub async fn run(_args: WorkerArgs, settings: Settings) -> anyhow::Result<ExitCode> {
+    let started = start::open(settings, Role::Worker).await?;
+    let ops = start::serve_ops(&started).await?;
+    started.app.start_relay();
+    start_worker(&started.app);
+    start::announce(&started, ops);
+    start::end(&started).await
+}
+
+/// Starts taking jobs, and the periodic tasks that some worker must do, until the process drains.
+pub fn start_worker(app: &App) -> Worker {
+    let upkeep = Upkeep {
+        jobs: app.jobs.clone(),
+        db: app.db.clone(),
+        files: app.files.clone(),
+        state: app.state.clone(),
+        clock: app.clock.clone(),
+        instance: app.instance.clone(),
+        reap_interval: Duration::from_millis(app.settings.queue.reap_interval_ms),
+        reconcile_interval: Duration::from_millis(app.settings.queue.reconcile_interval_ms),
+    };
+    upkeep.start(&app.lifecycle);
+    let segmenter = Builtin {
+        db: app.db.clone(),
+        files: app.files.clone(),
+        compute: app.compute.clone(),
+        limits: image_limits(&app.settings),
+    };
+    let rules = Rules::from(&*app.settings);
+    let (jobs, push) = (app.jobs.clone(), app.push.clone());
+    let worker = Worker::new(jobs, push, segmenter, app.lifecycle.clone(), rules);
+    worker.start();
+    worker
+}
