@@ -3,6 +3,7 @@
 
 mod conformance;
 mod embedded_log;
+mod http;
 mod kafka_members;
 mod outbox;
 mod services;
