@@ -15,7 +15,9 @@ const CONFLICT_BACKOFF: Backoff = Backoff {
     cap: Duration::from_millis(200),
 };
 
-/// The runs of one named transaction. [`run_tx`] drives it: begin, work, end, and perhaps once more.
+/// The runs of one named transaction. [`run_tx`] drives it: begin, work, end, and perhaps once more. Who drives it by
+/// hand is not watched by [`super::forbid_inside_transaction`]: that is for the relay alone, which holds an advisory
+/// lock while it appends.
 #[derive(Debug)]
 pub struct Attempts<'d> {
     db: &'d Db,
@@ -128,4 +130,28 @@ macro_rules! run_tx {
             }
         }
     }};
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::on_tx;
+
+    const NAME: &str = "select name from users where id = $1";
+
+    async fn name(db: &Db, id: uuid::Uuid) -> Result<String, Error> {
+        run_tx!(db, "test", |tx| -> Result<String, Error> {
+            Ok(on_tx!(tx, |conn| sqlx::query_scalar(NAME)
+                .bind(id)
+                .fetch_one(conn)
+                .await)?)
+        })
+    }
+
+    /// Compiles only when the future may move between threads, as a spawned task's and a handler's must.
+    #[test]
+    fn a_transaction_can_run_in_a_task_of_its_own() {
+        fn sendable<F: Future + Send>(_: impl Fn(&'static Db) -> F) {}
+        sendable(|db| name(db, uuid::Uuid::nil()));
+    }
 }

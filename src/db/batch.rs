@@ -28,8 +28,11 @@
 //! ```
 //!
 //! In such a struct an instant carries `#[serde(serialize_with = "db::batch::instant")]` (the text that SQLite
-//! compares with those of other statements) and a blob `#[serde(serialize_with = "db::batch::hex")]`. Where an
-//! `on conflict` clause follows, SQLite wants `where true` before it, else it takes `on` for a join's.
+//! compares with those of other statements) and a blob `#[serde(serialize_with = "db::batch::hex")]`.
+//!
+//! Two pitfalls of SQLite: where an `on conflict` clause follows a `select`, `where true` stands before it, else `on`
+//! is taken for a join's; and `json_each` has the columns `key`, `value`, `type`, `atom`, `id`, `parent`, `fullkey`
+//! and `path`, so that in a join with it the columns of the table are written with the table's name.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Serialize, Serializer};

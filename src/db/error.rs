@@ -103,6 +103,7 @@ fn constraint(cause: &dyn DatabaseError) -> String {
     name.to_owned()
 }
 
+#[derive(Debug, PartialEq, Eq)]
 enum Kind {
     Conflict,
     Unavailable,
@@ -141,5 +142,33 @@ fn kind_of_sqlite(code: u32) -> Kind {
         5 | 6 => Kind::Conflict,
         10 | 13 | 14 => Kind::Unavailable,
         _ => Kind::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_of_postgres_say_what_the_caller_can_do() {
+        for (code, expected) in [
+            ("40001", Kind::Conflict),
+            ("40P01", Kind::Conflict),
+            ("57P01", Kind::Unavailable),
+            ("53300", Kind::Unavailable),
+            ("42P01", Kind::Other),
+            // As a number its low byte is 5, which means busy to SQLite alone.
+            ("22021", Kind::Other),
+        ] {
+            assert_eq!(kind_of_postgres(code), expected, "{code}");
+        }
+    }
+
+    #[test]
+    fn extended_codes_of_sqlite_count_as_their_primary_ones() {
+        let snapshot_is_old = 5 | (2 << 8);
+        assert_eq!(kind_of_sqlite(snapshot_is_old), Kind::Conflict);
+        assert_eq!(kind_of_sqlite(13), Kind::Unavailable);
+        assert_eq!(kind_of_sqlite(1), Kind::Other);
     }
 }

@@ -3,7 +3,7 @@
 //! Expand first, contract later: during a rolling update the old version works on the new schema.
 
 use sqlx::migrate::{Migrate, MigrateError, Migration, Migrator};
-use sqlx::{Connection, PgConnection, SqliteConnection, SqlitePool};
+use sqlx::{PgConnection, Row, SqliteConnection, SqlitePool};
 
 use super::Error;
 
@@ -81,16 +81,8 @@ pub(super) async fn refuse_pooler(
     second: &mut PgConnection,
 ) -> Result<(), Error> {
     for _ in 0..POOLER_LOOKS {
-        let of_first: i32 = sqlx::query_scalar(BACK_END_POSTGRES)
-            .fetch_one(&mut *first)
-            .await?;
         // A pooler lends the back end that was returned last.
-        let mut transaction = second.begin().await?;
-        let of_second: i32 = sqlx::query_scalar(BACK_END_POSTGRES)
-            .fetch_one(&mut *transaction)
-            .await?;
-        transaction.rollback().await?;
-        if of_first == of_second {
+        if back_end(first).await? == back_end(second).await? {
             return Err(Error::Settings(
                 "migrations need a session of their own, and database.url leads through a pooler; \
                  set database.direct_url to the database itself"
@@ -99,6 +91,14 @@ pub(super) async fn refuse_pooler(
         }
     }
     Ok(())
+}
+
+/// Asked without preparing a statement, which poolers before PgBouncer 1.21 mix up.
+async fn back_end(connection: &mut PgConnection) -> Result<i32, Error> {
+    let row = sqlx::raw_sql(BACK_END_POSTGRES)
+        .fetch_one(connection)
+        .await?;
+    row.try_get(0).map_err(Error::from)
 }
 
 fn missing(migrator: &Migrator, applied: &[i64]) -> Vec<String> {

@@ -4,6 +4,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
+use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, PgPool};
 
@@ -81,8 +82,7 @@ impl Postgres {
     }
 
     pub(super) async fn reader(&self) -> Result<Tx, Error> {
-        let connection = self.primary.acquire().await;
-        Ok(connection.map_err(|error| self.cause(error))?.into())
+        Ok(self.acquire().await?.into())
     }
 
     pub(super) async fn begin(&self) -> Result<Tx, Error> {
@@ -103,12 +103,11 @@ impl Postgres {
     }
 
     pub(super) async fn pending(&self) -> Result<Vec<String>, Error> {
-        migrate::pending_postgres(&mut *self.primary.acquire().await?).await
+        migrate::pending_postgres(&mut *self.acquire().await?).await
     }
 
     pub(super) async fn ping(&self) -> Result<(), Error> {
-        let connection = self.primary.acquire().await;
-        let mut connection = connection.map_err(|error| self.cause(error))?;
+        let mut connection = self.acquire().await?;
         let answer = sqlx::query(PING).execute(&mut *connection);
         match tokio::time::timeout(self.acquire_timeout, answer).await {
             Ok(answer) => answer.map(drop).map_err(Error::from),
@@ -130,6 +129,11 @@ impl Postgres {
 
     pub(super) async fn close(&self) {
         self.primary.close().await;
+    }
+
+    async fn acquire(&self) -> Result<PoolConnection<sqlx::Postgres>, Error> {
+        let connection = self.primary.acquire().await;
+        connection.map_err(|error| self.cause(error))
     }
 
     /// The pool times out in two ways: all connections are in use, or no new one can be made.

@@ -78,7 +78,11 @@ mod tests {
 
     #[test]
     fn partition_shard_and_lane_are_frozen() {
-        let golden = [("foobar", 6, 0, 0), ("21", 0, 0, 0), ("", 0, 0, 0)];
+        let golden = [
+            ("foobar", 6, 5, 13),
+            ("21", 0, 3, 8),
+            ("a-little-bit-long-string", 8, 0, 5),
+        ];
         for (key, partition, shard, lane) in golden {
             assert_eq!(
                 (partition_of(key, 12), shard_of(key), lane_of(key)),

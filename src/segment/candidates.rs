@@ -6,6 +6,7 @@
 
 use std::ops::ControlFlow;
 
+use super::frame::Frame;
 use super::label::{self, Run};
 use super::mask::Mask;
 use super::normalise::Flat;
@@ -45,20 +46,8 @@ const CORE_SHARE_EACH: f64 = 0.1;
 /// … and fill this share of their convex hulls.
 const CORE_SOLIDITY: f64 = 0.7;
 
-/// Debris makes up less than this share of all that was found.
-const DEBRIS_SHARE: f64 = 0.2;
-
 /// How far an edge's two sides are probed from the outline, in pixels.
 const PROBE_PX: usize = 3;
-
-/// A component that reaches this many sides of the frame is what surrounds the well, not what lies in it.
-const RIM_SIDES: usize = 3;
-
-/// A component is also a rim where it lies on the frame for this share of the image's longer side …
-const RIM_LENGTH: f64 = 0.2;
-
-/// … and fills less than this share of its convex hull.
-const RIM_SOLIDITY: f64 = 0.6;
 
 /// A hole smaller than this share of its object is texture.
 const HOLE_SHARE: f64 = 0.005;
@@ -93,8 +82,7 @@ pub(super) fn find(
             Polarity::Dark
         };
         if parameters.polarity == Polarity::Auto || parameters.polarity == wanted {
-            let search = Search::new(flat, image, parameters, &histogram, sign);
-            let found = search.run();
+            let found = Search::new(flat, image, parameters, &histogram, sign).run();
             if total(&found) > total(&best) {
                 best = found;
             }
@@ -105,7 +93,8 @@ pub(super) fn find(
     let nothing = || {
         let contrast = parameters.min_contrast;
         format!(
-            "nothing of at least {min_area} pixels stands out from the background by {contrast} standard deviations"
+            "nothing of at least {min_area} pixels stands out from the background by {contrast} \
+             standard deviations"
         )
     };
     best.sort_by_key(|candidate: &Candidate| (candidate.whole.y, candidate.whole.x));
@@ -125,6 +114,7 @@ struct Search<'a> {
     flat: &'a Flat,
     image: &'a Raster,
     parameters: &'a Parameters,
+    frame: Frame,
     min_area: u64,
     sign: f32,
     levels: Levels,
@@ -148,6 +138,10 @@ impl<'a> Search<'a> {
             flat,
             image,
             parameters,
+            frame: Frame {
+                width: flat.width,
+                height: flat.height,
+            },
             min_area,
             sign,
             levels,
@@ -167,18 +161,22 @@ impl<'a> Search<'a> {
         found
     }
 
-    /// Small things beside a large one are debris, unless there are so many that they are what the image is about.
+    /// Small things beside large ones are debris. What is large is judged by the object in which the middle pixel of
+    /// all object pixels lies: neither many specks nor one clump of many small objects shift it far.
     fn drop_debris(&self, found: &mut Vec<Candidate>) {
-        let areas: Vec<f64> = found
+        let mut areas: Vec<u64> = found
             .iter()
-            .map(|candidate| candidate.whole.area() as f64)
+            .map(|candidate| candidate.whole.area())
             .collect();
-        let largest = areas.iter().copied().fold(0.0, f64::max);
-        let limit = largest * self.parameters.min_share_of_largest;
-        let small: f64 = areas.iter().filter(|area| **area < limit).sum();
-        if small < DEBRIS_SHARE * areas.iter().sum::<f64>() {
-            found.retain(|candidate| candidate.whole.area() as f64 >= limit);
-        }
+        areas.sort_unstable();
+        let mut left = areas.iter().sum::<u64>() / 2;
+        let typical = areas.into_iter().find(|area| {
+            let here = left <= *area;
+            left = left.saturating_sub(*area);
+            here
+        });
+        let limit = typical.unwrap_or(0) as f64 * self.parameters.min_relative_area;
+        found.retain(|candidate| candidate.whole.area() as f64 >= limit);
     }
 
     /// How far a pixel stands out from the background, in the direction of this polarity.
@@ -203,7 +201,10 @@ impl<'a> Search<'a> {
 
     fn of_object(&self, low: Mask) -> Vec<Candidate> {
         let plateau = self.plateau(&low);
-        if plateau < PLATEAU_SHARE * self.levels.high || self.is_rim(&low) || self.is_mark(&low) {
+        if plateau < PLATEAU_SHARE * self.levels.high
+            || self.frame.is_rim(&low)
+            || self.is_mark(&low)
+        {
             return Vec::new();
         }
         let half = self.above(&low, plateau / 2.0);
@@ -311,7 +312,7 @@ impl<'a> Search<'a> {
         let standing_out = self.parameters.min_contrast as f32 * self.levels.noise;
         let blurred = edge < EDGE_SHARE * mean || edge < EDGE_DEVIATIONS * self.levels.noise;
         let weak = blurred || mean < standing_out;
-        let excluded = self.parameters.exclude_border && self.sides_touched(&whole) > 0;
+        let excluded = self.parameters.exclude_border && self.frame.sides_touched(&whole) > 0;
         if area < self.min_area || weak || excluded {
             return None;
         }
@@ -365,37 +366,6 @@ impl<'a> Search<'a> {
         let x = off(mask.x, mask.width, self.flat.width);
         let y = off(mask.y, mask.height, self.flat.height);
         1.0 - 0.25 * (x * x + y * y)
-    }
-
-    fn sides_touched(&self, mask: &Mask) -> usize {
-        let right = mask.x as usize + mask.width == self.flat.width;
-        let bottom = mask.y as usize + mask.height == self.flat.height;
-        [mask.x == 0, mask.y == 0, right, bottom]
-            .into_iter()
-            .filter(|side| *side)
-            .count()
-    }
-
-    /// The wall of a well or the edge of a dish: lies along the frame.
-    fn is_rim(&self, mask: &Mask) -> bool {
-        let sides = self.sides_touched(mask);
-        if sides == 0 || sides >= RIM_SIDES {
-            return sides > 0;
-        }
-        let longer = self.flat.width.max(self.flat.height) as f64;
-        self.on_frame(mask) as f64 > RIM_LENGTH * longer && shape::solidity(mask) < RIM_SOLIDITY
-    }
-
-    /// How many of the mask's pixels lie on the image's frame.
-    fn on_frame(&self, mask: &Mask) -> usize {
-        let (right, bottom) = (self.flat.width - 1, self.flat.height - 1);
-        let at_frame = |at: usize, end: usize| at == 0 || at == end;
-        let pixels = mask
-            .pixels()
-            .map(|(x, y)| (mask.x as usize + x, mask.y as usize + y));
-        pixels
-            .filter(|(x, y)| at_frame(*x, right) || at_frame(*y, bottom))
-            .count()
     }
 
     /// A scale bar: a box of one single value.

@@ -6,10 +6,10 @@
 //! |---|---|---|
 //! | header | `inspect` | format, size, pages and pixel size from the header alone, under [`Limits`] |
 //! | decode | `decode/` | one page as a [`Raster`], sniffed by content, refused before it can hurt |
-//! | normalise | `normalise` | evens out the light, removes pixel noise |
+//! | normalise | `normalise`, `background`, `surface` | evens out the light, removes pixel noise |
 //! | threshold | `threshold` | Otsu, triangle, the noise level |
 //! | label | `label` | connected components, holes filled, specks dropped |
-//! | candidates | `candidates` | both polarities, scored; which objects, or why none |
+//! | candidates | `candidates`, `frame`, `shape` | both polarities, scored; which objects, or why none |
 //! | split | `split` | parts objects that touch |
 //! | contour | `contour` | the outline on pixel corners, whose area is the mask's exactly |
 //! | measure | `measure` | numbers per object |
@@ -20,11 +20,13 @@
 //! Coordinates: x to the right, y down, in pixels, on pixel *corners*: the top left pixel is the square from
 //! (0, 0) to (1, 1) and its centre is (0.5, 0.5).
 
+mod background;
 mod candidates;
 mod contour;
 mod decode;
 mod error;
 pub mod export;
+mod frame;
 mod inspect;
 mod label;
 mod mask;
@@ -37,6 +39,7 @@ pub mod scene;
 mod segmentation;
 mod shape;
 mod split;
+mod surface;
 mod threshold;
 
 pub use decode::decode;
@@ -63,6 +66,16 @@ pub struct Cancelled;
 
 /// Told the share of the work that is done, in percent, between steps; it may stop the work there.
 pub type Progress<'a> = dyn FnMut(u8) -> ControlFlow<Cancelled> + 'a;
+
+/// Memory that decoding and segmenting a page takes at most, in bytes, for admission to the compute pool: the decoder's
+/// own buffer, the plane, its flattened copy, and a few masks as large as the image.
+pub const fn bytes_needed(width: u64, height: u64, bits_per_sample: u64) -> u64 {
+    const SAMPLES_PER_PIXEL_MAX: u64 = 4;
+    const MASKS: u64 = 5;
+    let sample = if bits_per_sample > 8 { bits_per_sample.div_ceil(8) } else { 1 };
+    let per_pixel = SAMPLES_PER_PIXEL_MAX * sample + sample + 4 + MASKS;
+    width.saturating_mul(height).saturating_mul(per_pixel)
+}
 
 /// Finds the objects of an image and measures them. Nothing found is a result without objects and with a note that says
 /// why. Progress is reported between steps, from 0 to 100.
@@ -137,3 +150,6 @@ fn object(mask: &Mask, number: u32, core_of: Option<u32>, image: &Raster) -> Opt
         measurements,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,8 +12,8 @@ pub struct Parameters {
     pub polarity: Polarity,
     /// Objects below this area are dropped, in pixels. Unset: 0.01 % of the image, at least 30.
     pub min_area_px: Option<u64>,
-    /// Objects below this share of the largest object's area are taken for debris (0 keeps all), 0–1.
-    pub min_share_of_largest: f64,
+    /// Objects below this share of the typical object's area are taken for debris (0 keeps all), 0–1.
+    pub min_relative_area: f64,
     /// Holes below this area are filled, in pixels.
     pub min_hole_px: u64,
     /// Standard deviation of the Gaussian that removes pixel noise, in pixels (0 leaves the image as it is), 0–20.
@@ -46,7 +46,7 @@ impl Default for Parameters {
         Self {
             polarity: Polarity::Auto,
             min_area_px: None,
-            min_share_of_largest: 0.02,
+            min_relative_area: 0.05,
             min_hole_px: 30,
             smoothing_px: 2.0,
             min_contrast: 4.0,
@@ -64,8 +64,8 @@ impl Parameters {
     /// [`SegmentError::Parameter`] for the first value outside its range.
     pub fn validate(&self) -> Result<(), SegmentError> {
         in_range(
-            "min_share_of_largest",
-            self.min_share_of_largest,
+            "min_relative_area",
+            self.min_relative_area,
             0.0..=1.0,
             "between 0 and 1",
         )?;

@@ -150,23 +150,25 @@ impl Basins {
         for index in order {
             let index = index as usize;
             let neighbours = [index - 1, index + 1, index - stride, index + stride];
-            basins.place(index, neighbours, depths[index]);
+            basins.place(index, neighbours, depths);
         }
         basins
     }
 
-    fn place(&mut self, index: usize, neighbours: [usize; 4], depth: f32) {
+    /// Gives a cell to the basin of its deepest neighbour: up the slope, so that the seam runs along the neck.
+    fn place(&mut self, index: usize, neighbours: [usize; 4], depths: &[f32]) {
+        let depth = depths[index];
+        let mut known = neighbours.map(|neighbour| (depths[neighbour], self.of_cell[neighbour]));
+        known.sort_unstable_by(|a, b| b.0.total_cmp(&a.0));
         let mut home = NOBODY;
-        for neighbour in neighbours {
-            if self.of_cell[neighbour] == NOBODY {
-                continue;
+        for (_, basin) in known.into_iter().filter(|(_, basin)| *basin != NOBODY) {
+            let basin = self.root(basin);
+            if home == NOBODY {
+                home = basin;
+            } else if home != basin {
+                self.meet(home, basin, depth);
+                home = self.root(home);
             }
-            let basin = self.root(self.of_cell[neighbour]);
-            home = match home {
-                NOBODY => basin,
-                other if other == basin => other,
-                other => self.meet(other, basin, depth),
-            };
         }
         if home == NOBODY {
             home = self.parents.len() as u32;
@@ -178,8 +180,8 @@ impl Basins {
         self.of_cell[index] = home;
     }
 
-    /// Two basins meet at this depth: merges them, or leaves them apart, and says to which the meeting place belongs.
-    fn meet(&mut self, a: u32, b: u32, depth: f32) -> u32 {
+    /// Two basins meet at this depth: merges them, or leaves them apart.
+    fn meet(&mut self, a: u32, b: u32, depth: f32) {
         let deeper = self.peaks[a as usize] >= self.peaks[b as usize];
         let (large, small) = if deeper { (a, b) } else { (b, a) };
         let radius = self.peaks[small as usize];
@@ -190,7 +192,6 @@ impl Basins {
             self.parents[small as usize] = large;
             self.areas[large as usize] += self.areas[small as usize];
         }
-        large
     }
 
     fn root(&mut self, mut basin: u32) -> u32 {
@@ -290,6 +291,22 @@ mod tests {
         assert_eq!(parts.len(), 2);
         assert_eq!(parts.iter().map(Mask::area).sum::<u64>(), area);
         assert_eq!((parts[0].x, parts[0].y), (9, 11));
+    }
+
+    #[test]
+    fn the_seam_runs_along_the_neck_between_unequal_disks() {
+        let mask = disks(110, 70, &[(34.0, 34.0, 30.0), (78.0, 34.0, 18.0)]);
+        let parts = split(mask, 50);
+        assert_eq!(parts.len(), 2);
+        let areas: Vec<f64> = parts.iter().map(|part| part.area() as f64).collect();
+        // The disks' own areas, but for the small lens that they share.
+        assert!(
+            (areas[0] - 2_827.0).abs() < 90.0 && (areas[1] - 1_018.0).abs() < 90.0,
+            "{areas:?}"
+        );
+        for part in &parts {
+            assert!(shape::solidity(part) > 0.93, "{}", shape::solidity(part));
+        }
     }
 
     #[test]

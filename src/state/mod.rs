@@ -12,6 +12,8 @@ pub mod instances;
 pub mod memory;
 pub mod redis;
 pub mod sessions;
+pub mod sign_in_codes;
+mod token;
 
 use std::sync::Arc;
 use std::time::Duration;

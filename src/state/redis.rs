@@ -17,6 +17,7 @@ use bytes::Bytes;
 use fred::clients::{Client, Pool, SubscriberClient};
 use fred::interfaces::{ClientLike, KeysInterface, PubsubInterface};
 use fred::types::{Expiration, SetOptions, Value};
+use tokio::runtime::Handle;
 
 use super::{Error, StateStore, Subscription, When};
 use crate::kit::lifecycle::Lifecycle;
@@ -67,7 +68,8 @@ impl Redis {
         } = connection::connect(settings).await?;
         let channels = pubsub::PubSub::new(subscriber.clone());
         let tasks = Lifecycle::new();
-        tasks.spawn("state.channels", channels.clone().run());
+        let run = channels.clone().run(tasks.drain_token());
+        tasks.spawn("state.channels", run);
         Ok(Self {
             shared: Arc::new(Shared {
                 pool,
@@ -83,7 +85,7 @@ impl Redis {
     /// Ends every subscription and closes the connections, waiting at most the command time-out for each.
     pub async fn close(&self) {
         self.shared.channels.close();
-        self.shared.tasks.stop();
+        self.shared.tasks.drain();
         connection::close(&self.shared.pool, &self.shared.subscriber).await;
     }
 
@@ -243,9 +245,16 @@ impl fmt::Debug for Redis {
 }
 
 impl Drop for Shared {
+    /// The client's own tasks keep the connections until it is told to quit.
     fn drop(&mut self) {
+        let closed = self.tasks.is_draining();
         self.channels.close();
-        self.tasks.stop();
+        self.tasks.drain();
+        if !closed && Handle::try_current().is_ok() {
+            let (pool, subscriber) = (self.pool.clone(), self.subscriber.clone());
+            let close = async move { connection::close(&pool, &subscriber).await };
+            self.tasks.spawn("state.close", close);
+        }
     }
 }
 

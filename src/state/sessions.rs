@@ -1,25 +1,20 @@
-//! Sessions of signed-in people and one-time sign-in codes. The client holds a random token; the store knows only its
+//! Sessions of signed-in people. The client holds a random token; the store knows only its
 //! hash, so that whoever reads the store cannot sign in with what it finds.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use parking_lot::Mutex;
-use rand::RngCore;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
+pub use super::sign_in_codes::SignInCodes;
+use super::token::{hash, random_token};
 use super::{Error, SharedState, When};
 use crate::kit::clock::SharedClock;
 use crate::kit::id::UserId;
-
-/// Bytes of chance in a token (256 bit: OWASP ASVS 5.0, 7.2.3, asks for 128 at least).
-const TOKEN_BYTES: usize = 32;
 
 /// A session in use is written at most this often by one process; a tenth of the idle time where that is less.
 const WRITE_INTERVAL_MAX: Duration = Duration::from_secs(60);
@@ -246,68 +241,12 @@ impl Sessions {
     }
 }
 
-/// One-time codes by which a person signs in without a password.
-#[derive(Debug, Clone)]
-pub struct SignInCodes {
-    state: SharedState,
-}
-
-impl SignInCodes {
-    /// Codes in `state`.
-    pub fn new(state: SharedState) -> Self {
-        Self { state }
-    }
-
-    /// A code that signs `user` in, once, within `lifetime`.
-    ///
-    /// # Errors
-    /// When the store does not answer.
-    pub async fn create(&self, user: UserId, lifetime: Duration) -> Result<String, Error> {
-        let code = random_token();
-        let user = Bytes::from(user.to_string());
-        self.state
-            .put(&code_key(&code), user, lifetime, When::Always)
-            .await?;
-        Ok(code)
-    }
-
-    /// Whom `code` signs in; `None` where it was never given out, was used, or is too old. Of many callers with one
-    /// code, one gets the answer.
-    ///
-    /// # Errors
-    /// When the store does not answer.
-    pub async fn redeem(&self, code: &str) -> Result<Option<UserId>, Error> {
-        let Some(user) = self.state.take(&code_key(code)).await? else {
-            return Ok(None);
-        };
-        let text = String::from_utf8_lossy(&user);
-        let user = text.parse().map_err(|error| {
-            Error::Unexpected(format!("a sign-in code of nobody known: {error}"))
-        })?;
-        Ok(Some(user))
-    }
-}
-
 fn session_key(id: &str) -> String {
     format!("session:{id}")
 }
 
 fn list_key(user: UserId) -> String {
     format!("sessions-of:{user}")
-}
-
-fn code_key(code: &str) -> String {
-    format!("sign-in:{}", hash(code))
-}
-
-fn random_token() -> String {
-    let mut bytes = [0; TOKEN_BYTES];
-    rand::rng().fill_bytes(&mut bytes);
-    URL_SAFE_NO_PAD.encode(bytes)
-}
-
-fn hash(token: &str) -> String {
-    format!("{:x}", Sha256::digest(token))
 }
 
 fn encode(session: &Session) -> Result<Bytes, Error> {
@@ -413,20 +352,5 @@ mod tests {
         assert!(sessions.lookup(&token).await.unwrap().is_some());
         assert!(sessions.end_by_id(user, &id).await.unwrap());
         assert_eq!(sessions.lookup(&token).await.unwrap(), None);
-    }
-
-    #[tokio::test]
-    async fn a_sign_in_code_works_once_and_not_for_ever() {
-        let clock = ManualClock::at(SystemClock.now());
-        let codes = SignInCodes::new(Arc::new(Memory::new(Arc::new(clock.clone()))));
-        let user = UserId::new(&clock);
-        let lifetime = Duration::from_secs(600);
-        let code = codes.create(user, lifetime).await.unwrap();
-        assert_eq!(codes.redeem("guessed").await.unwrap(), None);
-        assert_eq!(codes.redeem(&code).await.unwrap(), Some(user));
-        assert_eq!(codes.redeem(&code).await.unwrap(), None);
-        let late = codes.create(user, lifetime).await.unwrap();
-        clock.advance(lifetime);
-        assert_eq!(codes.redeem(&late).await.unwrap(), None);
     }
 }

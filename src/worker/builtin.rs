@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::db::Db;
-use crate::domain::images::{self, Image};
+use crate::domain::images;
 use crate::domain::jobs::{Failure, Job, JobError};
 use crate::domain::{Error, files::File};
 use crate::files::FileStore;
@@ -11,10 +11,6 @@ use crate::kit::compute::ComputePool;
 use crate::segment::{self, SegmentError, Segmentation};
 
 use super::running::Computing;
-
-/// Memory per pixel of an image that is decoded and segmented: measured as peak resident memory over pixels on
-/// 16-bit images of 16 megapixels, rounded up.
-const BYTES_PER_PIXEL: u64 = 32;
 
 /// The builtin segmenter with what it needs. Clones share the handles.
 #[derive(Debug, Clone)]
@@ -44,9 +40,10 @@ impl Builtin {
             .map_err(|error| unreadable(error.into()))?;
         let page = u32::try_from(job.page).unwrap_or(u32::MAX);
         let (parameters, limits, computing) = (job.parameters.clone(), self.limits, computing.clone());
+        let bytes = segment::bytes_needed(image.width, image.height, image.bits_per_sample);
         let segmented = self
             .compute
-            .run(memory_of(&image), move || {
+            .run(bytes, move || {
                 let raster = segment::decode(&mut reader, page, &limits)?;
                 segment::segment(&raster, &parameters, &mut |percent| computing.step(percent))
             })
@@ -59,16 +56,13 @@ impl Builtin {
     }
 }
 
-const fn memory_of(image: &Image) -> u64 {
-    image.width.saturating_mul(image.height).saturating_mul(BYTES_PER_PIXEL)
-}
-
 /// The image is at fault, unless reading it failed.
 fn refused(file: &File, error: &SegmentError) -> Failure {
     let text = format!("{}: {error}", file.name);
     match error {
         SegmentError::Io(_) => failure("storage", text, false),
         SegmentError::Cancelled => failure("internal", text, false),
+        SegmentError::Parameter { .. } => failure("bad_parameter", text, true),
         _ => failure("bad_image", text, true),
     }
 }

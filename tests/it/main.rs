@@ -2,5 +2,8 @@
 //! every other file is one noun of the product.
 
 mod conformance;
+mod embedded_log;
+mod kafka_members;
+mod outbox;
 mod services;
 mod support;

@@ -152,9 +152,10 @@ const BURY_POSTGRES: &str = "\
     on conflict (id) do nothing";
 const BURY_SQLITE: &str = "\
     insert into outbox_dead (id, topic, key, headers, payload, error, created_at, died_at)
-    select id, topic, outbox_events.key, headers, payload, dead.value ->> 'error', created_at, $2
+    select event.id, event.topic, event.key, event.headers, event.payload, dead.value ->> 'error',
+        event.created_at, $2
     from json_each($1) as dead
-    join outbox_events on outbox_events.seq = dead.value ->> 'seq'
+    join outbox_events as event on event.seq = dead.value ->> 'seq'
     where true on conflict (id) do nothing";
 
 /// Moves rows that the log refuses to the dead ones.

@@ -5,6 +5,7 @@
 
 mod palette;
 pub(super) mod pixel_size;
+mod plane;
 mod still;
 pub(super) mod tiff_directory;
 mod tiff_pages;
@@ -61,5 +62,7 @@ fn luminance_f32(red: f32, green: f32, blue: f32) -> f32 {
     0.299 * red + 0.587 * green + 0.114 * blue
 }
 
+#[cfg(test)]
+mod broken_files;
 #[cfg(test)]
 mod tests;

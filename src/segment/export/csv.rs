@@ -253,12 +253,8 @@ mod tests {
         });
         assert_eq!(field(&table, 1, "note"), "empty well");
         assert_eq!(field(&table, 2, "note"), "damaged PNG");
-        for row in 1..=2 {
-            assert!(
-                table[row][2..27].iter().all(String::is_empty),
-                "{:?}",
-                table[row]
-            );
+        for row in &table[1..] {
+            assert!(row[2..27].iter().all(String::is_empty), "{:?}", row);
         }
     }
 }

@@ -5,3 +5,4 @@ mod digits;
 pub mod geojson;
 pub mod labels;
 pub mod overlay;
+pub mod preview;

@@ -175,7 +175,7 @@ impl Canvas {
 }
 
 /// The values drawn black and white.
-fn contrast(image: &Raster) -> (f32, f32) {
+pub(super) fn contrast(image: &Raster) -> (f32, f32) {
     let samples = image.samples();
     let step = (samples.len() / CONTRAST_SAMPLES).max(1);
     let mut values: Vec<f32> = (0..samples.len())

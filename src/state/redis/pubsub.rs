@@ -10,6 +10,7 @@ use fred::interfaces::{ClientLike, EventInterface, PubsubInterface};
 use fred::types::{CustomCommand, Message, Value};
 use tokio::sync::RwLock;
 use tokio::sync::broadcast::error::RecvError;
+use tokio_util::sync::CancellationToken;
 
 use crate::state::fanout::{Fanout, Listener};
 
@@ -48,8 +49,8 @@ impl PubSub {
         Ok(listener)
     }
 
-    /// Hands on messages until the client is closed.
-    pub(super) async fn run(self) {
+    /// Hands on messages until `closing`.
+    pub(super) async fn run(self, closing: CancellationToken) {
         let mut messages = self.client.message_rx();
         let mut reconnects = self.client.reconnect_rx();
         let mut upkeep = tokio::time::interval(UPKEEP_INTERVAL);
@@ -57,6 +58,7 @@ impl PubSub {
         let mut missing = false;
         loop {
             tokio::select! {
+                () = closing.cancelled() => return,
                 message = messages.recv() => match message {
                     Ok(message) => self.hand_on(message),
                     Err(RecvError::Lagged(_)) => self.fanout.lag_all(),

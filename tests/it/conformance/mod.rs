@@ -2,7 +2,11 @@
 //! backend is a test of its own, such as `conformance::database::sqlite::commit_is_seen`. A missing service fails.
 
 mod database;
-mod event_log;
+pub mod event_log;
+mod queue;
+mod state_cluster;
+mod state_outage;
+mod state_store;
 
 /// Makes a module for each backend and in it a test for each check. Backends are opened by an async function without
 /// parameters, anew for each test:

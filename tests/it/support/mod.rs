@@ -1,5 +1,6 @@
 //! What the tests share: real services, a database per test, waiting for a condition.
 
+pub mod redis_server;
 pub mod services;
 
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! Migrations: from nothing, again, by many at once, and against a newer schema.
 
 use futures::future::join_all;
-use spheroctl::db::{Error, on_tx};
+use spheroctl::db::{Db, Error, on_tx};
 
 use super::{Backend, suite};
 
@@ -11,12 +11,23 @@ suite! {
         nothing_becomes_the_schema,
         once_more_changes_nothing,
         many_at_once_apply_each_once,
+        many_at_once_catch_up_once,
         a_newer_schema_is_refused_by_name,
         a_changed_migration_is_refused_by_name,
     ]
 }
 
 const HISTORY: &str = "select version from _sqlx_migrations order by version";
+const HISTORY_POSTGRES: &str = "
+    create table _sqlx_migrations (
+        version bigint primary key, description text not null, installed_on timestamptz not null default now(),
+        success boolean not null, checksum bytea not null, execution_time bigint not null
+    )";
+const HISTORY_SQLITE: &str = "
+    create table _sqlx_migrations (
+        version bigint primary key, description text not null, installed_on timestamp not null default current_timestamp,
+        success boolean not null, checksum blob not null, execution_time bigint not null
+    )";
 const FROM_THE_FUTURE_POSTGRES: &str = "
     insert into _sqlx_migrations (version, description, success, checksum, execution_time)
     values (9876, 'of tomorrow', true, '\\x00', 0)";
@@ -44,14 +55,21 @@ async fn once_more_changes_nothing(backend: &Backend) {
     assert_eq!(history(backend).await, before);
 }
 
-/// Each with pools of its own, as as many processes have them.
 async fn many_at_once_apply_each_once(backend: &Backend) {
+    migrate_four_times_at_once(backend).await;
+}
+
+/// With a history to read all of them see what is missing at the same time, before any of them writes.
+async fn many_at_once_catch_up_once(backend: &Backend) {
+    backend.execute(HISTORY_POSTGRES, HISTORY_SQLITE).await;
+    migrate_four_times_at_once(backend).await;
+}
+
+/// Each with pools of its own, as as many processes have them.
+async fn migrate_four_times_at_once(backend: &Backend) {
     let pending = backend.db.pending().await.expect("an answer");
-    let migrations = (0..4).map(|_| async {
-        let db = backend.another(|_| ()).await;
-        db.migrate().await
-    });
-    for outcome in join_all(migrations).await {
+    let handles = join_all((0..4).map(|_| backend.another(|_| ()))).await;
+    for outcome in join_all(handles.iter().map(Db::migrate)).await {
         outcome.expect("each of them succeeds");
     }
     assert_eq!(history(backend).await.len(), pending.len());

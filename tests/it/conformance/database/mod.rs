@@ -9,6 +9,7 @@ mod transactions;
 mod trouble;
 mod values;
 
+use std::any::Any;
 use std::str::FromStr;
 
 use secrecy::{ExposeSecret, SecretString};
@@ -63,12 +64,8 @@ use values::{every_value_comes_back, instants_are_in_order};
 struct Backend {
     db: Db,
     settings: settings::Database,
-    _home: Home,
-}
-
-enum Home {
-    Sqlite(#[expect(dead_code, reason = "removed when dropped")] tempfile::TempDir),
-    Postgres(#[expect(dead_code, reason = "removed when dropped")] TestDatabase),
+    /// The folder or the PostgreSQL database, removed when dropped.
+    _home: Box<dyn Any + Send + Sync>,
 }
 
 impl Backend {
@@ -92,7 +89,7 @@ impl Backend {
         Self {
             db: Db::open(&settings).await.expect("SQLite opens"),
             settings,
-            _home: Home::Sqlite(folder),
+            _home: Box::new(folder),
         }
     }
 
@@ -106,7 +103,7 @@ impl Backend {
         Self {
             db: Db::open(&settings).await.expect("PostgreSQL opens"),
             settings,
-            _home: Home::Postgres(database),
+            _home: Box::new(database),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use spheroctl::db::{Connection, Db};
+use spheroctl::db::{Connection, Db, on_tx};
 
 use super::Backend;
 
@@ -25,6 +25,41 @@ const COLUMNS_SQLITE: &str = "
         columns.\"notnull\" = 0 and not (columns.pk > 0 and columns.type = 'INTEGER'), lower(columns.type)
     from sqlite_master as tables, pragma_table_info(tables.name) as columns
     where tables.type = 'table' and tables.name not like 'sqlite_%' and tables.name <> '_sqlx_migrations'";
+
+const UNIQUE_POSTGRES: &str = "
+    select class.relname::text, string_agg(attribute.attname, ',' order by place.nth)
+    from pg_index as index
+    join pg_class as class on class.oid = index.indrelid
+    cross join unnest(index.indkey) with ordinality as place(attnum, nth)
+    join pg_attribute as attribute on attribute.attrelid = class.oid and attribute.attnum = place.attnum
+    where class.relnamespace = 'public'::regnamespace and class.relkind in ('r', 'p')
+        and not class.relispartition and index.indisunique and not index.indisprimary
+    group by index.indexrelid, class.relname";
+const UNIQUE_SQLITE: &str = "
+    select table_name, group_concat(name, ',')
+    from (
+        select tables.name as table_name, indexes.name as index_name, columns.name
+        from sqlite_master as tables, pragma_index_list(tables.name) as indexes,
+            pragma_index_info(indexes.name) as columns
+        where tables.type = 'table' and indexes.\"unique\" = 1 and indexes.origin <> 'pk'
+        order by indexes.name, columns.seqno
+    )
+    group by table_name, index_name";
+
+const REFERENCES_POSTGRES: &str = "
+    select source.relname::text, attribute.attname || ' to ' || target.relname
+        || case reference.confdeltype when 'c' then ' cascade' when 'a' then '' else ' other' end
+    from pg_constraint as reference
+    join pg_class as source on source.oid = reference.conrelid
+    join pg_class as target on target.oid = reference.confrelid
+    cross join unnest(reference.conkey) as place(attnum)
+    join pg_attribute as attribute on attribute.attrelid = source.oid and attribute.attnum = place.attnum
+    where reference.contype = 'f' and not source.relispartition";
+const REFERENCES_SQLITE: &str = "
+    select tables.name, keys.\"from\" || ' to ' || keys.\"table\"
+        || case keys.on_delete when 'CASCADE' then ' cascade' when 'NO ACTION' then '' else ' other' end
+    from sqlite_master as tables, pragma_foreign_key_list(tables.name) as keys
+    where tables.type = 'table'";
 
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Column {
@@ -53,10 +88,25 @@ async fn both_dialects_have_the_same_columns() {
     assert!(postgres.len() > 100, "only {} columns", postgres.len());
 }
 
+#[tokio::test]
+async fn both_dialects_have_the_same_unique_keys_and_references() {
+    let postgres = Backend::postgres().await;
+    let sqlite = Backend::sqlite().await;
+    for (of_postgres, of_sqlite) in [
+        (UNIQUE_POSTGRES, UNIQUE_SQLITE),
+        (REFERENCES_POSTGRES, REFERENCES_SQLITE),
+    ] {
+        let expected = pairs(&postgres.db, of_postgres).await;
+        assert!(expected.len() >= 5, "only {expected:?}");
+        assert_eq!(expected, pairs(&sqlite.db, of_sqlite).await);
+    }
+}
+
 /// The list of exceptions holds nothing that is gone.
 #[tokio::test]
 async fn every_exception_exists() {
-    let postgres = columns(&Backend::postgres().await.db).await;
+    let backend = Backend::postgres().await;
+    let postgres = columns(&backend.db).await;
     for (table, name) in ONLY_POSTGRES {
         assert!(
             postgres
@@ -65,6 +115,17 @@ async fn every_exception_exists() {
             "{table}.{name}"
         );
     }
+}
+
+/// Tables with what the statement says of them.
+async fn pairs(db: &Db, text: &'static str) -> BTreeSet<(String, String)> {
+    let mut reader = db.reader().await.expect("a reader");
+    let rows: Vec<(String, String)> =
+        on_tx!(reader, |conn| sqlx::query_as(text).fetch_all(conn).await).expect("the keys");
+    let shared = rows
+        .into_iter()
+        .filter(|(table, _)| !table.starts_with(ONLY_SQLITE_PREFIX));
+    shared.collect()
 }
 
 async fn columns(db: &Db) -> BTreeSet<Column> {

@@ -1,6 +1,6 @@
 //! Every statement of the product is understood by the database it is meant for. The statements are found in the
 //! source: each is a constant `const NAME: &str = "…"` that begins with an SQL verb. A name that ends with `_POSTGRES`
-//! or `_SQLITE`, or a file `postgres.rs` or `sqlite.rs`, holds a statement of that dialect alone.
+//! or `_SQLITE`, or a file or folder named after one dialect, holds a statement of that dialect alone.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -172,9 +172,10 @@ fn is_statement(text: &str) -> bool {
 }
 
 fn only(place: &str, name: &str) -> Option<Dialect> {
-    if name.ends_with("_POSTGRES") || place.ends_with("postgres.rs") {
+    let inside = |room: &str| place.split(['/', '.']).any(|part| part == room);
+    if name.ends_with("_POSTGRES") || inside("postgres") {
         Some(Dialect::Postgres)
-    } else if name.ends_with("_SQLITE") || place.ends_with("sqlite.rs") {
+    } else if name.ends_with("_SQLITE") || inside("sqlite") {
         Some(Dialect::Sqlite)
     } else {
         None
@@ -212,6 +213,18 @@ fn the_search_reads_every_form_of_text() {
     ]
     .map(|(name, text, only)| (format!("events/store.rs: {name}"), text.to_owned(), only));
     assert_eq!(found, expected);
+}
+
+#[test]
+fn a_place_named_after_a_dialect_is_for_it_alone() {
+    for place in [
+        "db/sqlite.rs",
+        "events/log/sqlite/group.rs",
+        "events/log/sqlite/mod.rs",
+    ] {
+        let found = of_file(place, "const NEXT: &str = \"select 1\";");
+        assert_eq!(found[0].only, Some(Dialect::Sqlite), "{place}");
+    }
 }
 
 /// A text written in place would escape the search.

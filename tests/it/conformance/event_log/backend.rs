@@ -41,11 +41,21 @@ impl Backend {
     }
 
     pub async fn kafka() -> Self {
+        Self::kafka_with(kafka(&services::kafka_bootstrap()))
+    }
+
+    /// Kafka with these settings.
+    pub fn kafka_with(settings: settings::Kafka) -> Self {
         Self {
-            settings: kafka(&services::kafka_bootstrap()),
+            settings,
             lifecycle: Lifecycle::new(),
             sqlite: None,
         }
+    }
+
+    /// The database that holds the log, where one does.
+    pub fn db(&self) -> Option<&Db> {
+        self.sqlite.as_ref().map(|(db, _)| db)
     }
 
     /// The log as the process `client_id` opens it.
@@ -121,7 +131,8 @@ pub fn partition(topic: &str, number: i32) -> Partition {
     }
 }
 
-fn kafka(bootstrap: &str) -> settings::Kafka {
+/// The settings of a test, with names of its own and a short session.
+pub fn kafka(bootstrap: &str) -> settings::Kafka {
     settings::Kafka {
         bootstrap_servers: bootstrap.to_owned(),
         topic_prefix: unique_prefix(),
@@ -134,7 +145,7 @@ fn kafka(bootstrap: &str) -> settings::Kafka {
     }
 }
 
-fn database(url: &str) -> settings::Database {
+pub fn database(url: &str) -> settings::Database {
     settings::Database {
         url: SecretString::from(url),
         direct_url: SecretString::default(),

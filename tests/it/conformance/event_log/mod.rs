@@ -1,8 +1,8 @@
 //! The event log: the same promises in SQLite and on Kafka.
 
-mod backend;
+pub mod backend;
 mod groups;
-mod reader;
+pub mod reader;
 mod records;
 mod topics;
 

@@ -1,0 +1,107 @@
+//! Who asks: the bearer of an API token, or whoever holds a session cookie. No route with data answers anybody else.
+
+use axum::extract::FromRequestParts;
+use axum::response::{IntoResponse, Response};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, header};
+
+use crate::domain::access::Principal;
+use crate::domain::users;
+use crate::http::Problem;
+use crate::kit::id::UserId;
+
+use super::conventions::Answer;
+use super::origin::{self, Site};
+use super::{Api, cookies};
+
+/// Whoever asks, known. The first argument of every handler of a route with data.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Authenticated(pub(super) Principal);
+
+/// A request without valid credentials, or one that a foreign page sent.
+#[derive(Debug)]
+pub(super) struct Refused(Problem);
+
+impl FromRequestParts<Api> for Authenticated {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Refused> {
+        principal(&parts.method, &parts.headers, api)
+            .await
+            .map(Self)
+            .map_err(Refused)
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        let unauthorized = self.0.status() == 401;
+        let mut response = self.0.into_response();
+        if unauthorized {
+            let challenge = HeaderValue::from_static("Bearer realm=\"spheroctl\"");
+            response
+                .headers_mut()
+                .insert(header::WWW_AUTHENTICATE, challenge);
+        }
+        response
+    }
+}
+
+/// Refuses a sign-in that a foreign page sent: it would sign its visitor in as somebody else.
+///
+/// # Errors
+/// 403.
+pub(super) fn refuse_foreign(headers: &HeaderMap, api: &Api) -> Answer<()> {
+    match origin::site(headers, &api.rules.public_url) {
+        Site::Foreign => Err(foreign()),
+        Site::Ours | Site::Unknown => Ok(()),
+    }
+}
+
+/// The account with this id, where it may sign in.
+///
+/// # Errors
+/// Only the database's own.
+pub(super) async fn active_user(api: &Api, id: UserId) -> Answer<Option<users::User>> {
+    let user = users::find(&api.db, id).await?;
+    Ok(user.filter(|user| user.disabled_at.is_none()))
+}
+
+async fn principal(method: &Method, headers: &HeaderMap, api: &Api) -> Answer<Principal> {
+    if let Some(value) = headers.get(header::AUTHORIZATION) {
+        return of_token(value, api).await;
+    }
+    let Some(token) = cookies::token(headers, &api.rules) else {
+        return Err(Problem::unauthorized("an API token or a session is needed"));
+    };
+    if !method.is_safe() && origin::site(headers, &api.rules.public_url) != Site::Ours {
+        return Err(foreign());
+    }
+    of_session(token, api).await
+}
+
+async fn of_token(value: &HeaderValue, api: &Api) -> Answer<Principal> {
+    let bearer = value.to_str().ok().and_then(|text| text.split_once(' '));
+    let secret = bearer
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+        .map(|(_, secret)| secret.trim())
+        .ok_or_else(|| Problem::unauthorized("Authorization must be of the form: Bearer TOKEN"))?;
+    let bearer = users::principal_of_token(&api.db, &*api.clock, secret).await?;
+    bearer.ok_or_else(|| Problem::unauthorized("this API token is unknown, expired or revoked"))
+}
+
+async fn of_session(token: &str, api: &Api) -> Answer<Principal> {
+    let ended = || Problem::unauthorized("this session has ended");
+    let session = api.sessions.lookup(token).await?.ok_or_else(ended)?;
+    let user = active_user(api, session.user).await?.ok_or_else(ended)?;
+    Ok(Principal {
+        user: user.id,
+        role: user.role,
+    })
+}
+
+fn foreign() -> Problem {
+    Problem::forbidden(
+        "this request was sent by another site, or by a client that does not say where it comes from",
+    )
+}

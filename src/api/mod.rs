@@ -1,0 +1,158 @@
+//! The HTTP interface under `/api/v1`: one file per noun. A handler reads the request, calls one operation of `domain`,
+//! and renders its outcome; no rule of the product stands here.
+//!
+//! Every route with data begins with [`auth::Authenticated`]. What a failure looks like stands in `problems`, paging,
+//! keys and preferences in `conventions`.
+
+mod auth;
+mod conventions;
+mod cookies;
+mod download;
+mod idempotency;
+mod images;
+mod jobs;
+mod members;
+mod origin;
+mod previews;
+mod problems;
+mod projects;
+mod results;
+mod routes;
+mod sessions;
+mod tokens;
+mod uploads;
+mod waiting;
+mod whoami;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use http::Method;
+
+use crate::db::Db;
+use crate::domain::images::Uploads;
+use crate::domain::jobs::Jobs;
+use crate::domain::users::Passwords;
+use crate::files::FileStore;
+use crate::kit::clock::SharedClock;
+use crate::kit::compute::ComputePool;
+use crate::settings;
+use crate::state::SharedState;
+use crate::state::sessions::{Sessions, SignInCodes};
+
+use routes::{Route, delete, get, post, put};
+
+pub use whoami::Identity;
+
+/// The handles that the routes work with. Clones share them.
+#[derive(Debug, Clone)]
+pub struct Api {
+    /// The truth.
+    pub db: Db,
+    /// Instants.
+    pub clock: SharedClock,
+    /// Messages about jobs, in-flight markers.
+    pub state: SharedState,
+    /// Who is signed in.
+    pub sessions: Sessions,
+    /// One-time codes of sign-in links.
+    pub sign_in_codes: SignInCodes,
+    /// Checks passwords.
+    pub passwords: Passwords,
+    /// Everything that happens to jobs.
+    pub jobs: Jobs,
+    /// Takes uploads.
+    pub uploads: Uploads,
+    /// The bytes.
+    pub files: FileStore,
+    /// Pictures are decoded and drawn here, never on the runtime's threads.
+    pub compute: Arc<ComputePool>,
+    /// Who answers.
+    pub identity: Identity,
+    /// The figures that the routes follow.
+    pub rules: Rules,
+}
+
+/// The figures of the settings that the routes follow.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    /// Whether the session cookie may travel over plain http to hosts other than loopback.
+    pub allow_insecure_cookies: bool,
+    /// The address that people see; empty where it is the one that they asked.
+    pub public_url: Arc<str>,
+    /// After this the browser forgets its session in any case.
+    pub session_lifetime: Duration,
+    /// Whether jobs are answered before their result is there.
+    pub queue_enabled: bool,
+    /// Longest wait for the end of a job.
+    pub wait_max: Duration,
+}
+
+impl Rules {
+    /// What the settings say.
+    pub fn from_settings(
+        http: &settings::Http,
+        auth: &settings::Auth,
+        queue: &settings::Queue,
+    ) -> Self {
+        Self {
+            allow_insecure_cookies: http.allow_insecure_cookies,
+            public_url: http.public_url.trim_end_matches('/').into(),
+            session_lifetime: Duration::from_secs(auth.session_absolute_s),
+            queue_enabled: queue.enabled,
+            wait_max: Duration::from_millis(queue.wait_max_ms),
+        }
+    }
+}
+
+/// All routes, ready to be put inside the standard layers of `http`.
+pub fn routes(api: Api) -> Router {
+    routes::router(list(), api)
+}
+
+/// Method and path template of every route, for those who check them all.
+pub fn endpoints() -> Vec<(Method, &'static str)> {
+    list()
+        .iter()
+        .map(|route| (route.method.clone(), route.path))
+        .collect()
+}
+
+/// One line per route. `streaming` lifts the request time-out and the limit on bodies.
+fn list() -> Vec<Route> {
+    vec![
+        get("/whoami", whoami::whoami),
+        post("/api/v1/sessions", sessions::sign_in),
+        post("/api/v1/sessions/link", sessions::sign_in_by_link),
+        get("/api/v1/sessions", sessions::list),
+        delete("/api/v1/sessions", sessions::sign_out_everywhere),
+        get("/api/v1/session", sessions::me),
+        delete("/api/v1/session", sessions::sign_out),
+        get("/api/v1/tokens", tokens::list),
+        post("/api/v1/tokens", tokens::create),
+        delete("/api/v1/tokens/{token}", tokens::revoke),
+        get("/api/v1/projects", projects::list),
+        post("/api/v1/projects", projects::create),
+        get("/api/v1/projects/{project}", projects::show),
+        get("/api/v1/projects/{project}/members", members::list),
+        put("/api/v1/projects/{project}/members", members::put),
+        delete("/api/v1/projects/{project}/members/{user}", members::remove),
+        get("/api/v1/projects/{project}/images", images::list),
+        post("/api/v1/projects/{project}/images", uploads::upload).streaming(),
+        get("/api/v1/images/{image}", images::show),
+        get("/api/v1/images/{image}/file", download::original).streaming(),
+        get("/api/v1/images/{image}/preview.png", previews::preview),
+        get("/api/v1/projects/{project}/jobs", jobs::list),
+        post("/api/v1/jobs", jobs::submit),
+        post("/api/v1/jobs/batch", jobs::submit_batch),
+        get("/api/v1/jobs/{job}", jobs::show),
+        post("/api/v1/jobs/{job}/cancel", jobs::cancel),
+        get("/api/v1/jobs/{job}/result", results::json),
+        get("/api/v1/jobs/{job}/result.geojson", results::geojson),
+        get("/api/v1/jobs/{job}/result.csv", results::csv),
+        get("/api/v1/jobs/{job}/overlay.png", results::overlay),
+        get("/api/v1/jobs/{job}/labels.tif", results::labels),
+        get("/api/v1/queue", jobs::depth),
+    ]
+}

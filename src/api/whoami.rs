@@ -1,0 +1,50 @@
+//! Who answers: lets anybody see through a balancer which copy is behind it.
+
+use axum::Extension;
+use axum::extract::State;
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+
+use crate::http::{Json, RequestId};
+use crate::kit::instance::InstanceId;
+
+use super::Api;
+
+/// Who answers.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// This boot of this process.
+    pub instance: InstanceId,
+    /// The command that runs: `serve` or `standalone`.
+    pub role: &'static str,
+    /// When it started.
+    pub started_at: DateTime<Utc>,
+    /// Cancelled when it begins to drain.
+    pub draining: CancellationToken,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Answer {
+    instance: String,
+    role: &'static str,
+    version: &'static str,
+    started_at: DateTime<Utc>,
+    draining: bool,
+    request_id: Option<String>,
+}
+
+pub(super) async fn whoami(
+    State(api): State<Api>,
+    request: Option<Extension<RequestId>>,
+) -> Json<Answer> {
+    let identity = &api.identity;
+    Json(Answer {
+        instance: identity.instance.unique().to_owned(),
+        role: identity.role,
+        version: env!("CARGO_PKG_VERSION"),
+        started_at: identity.started_at,
+        draining: identity.draining.is_cancelled(),
+        request_id: request.map(|Extension(id)| id.to_string()),
+    })
+}

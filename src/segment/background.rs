@@ -1,0 +1,319 @@
+//! The light of an image without its objects.
+//!
+//! The background is what most of the image looks like: a quadratic surface, fitted to the smooth parts of a reduced
+//! image, and refitted without what deviates, so that objects weigh nothing; what then remains of uneven light among
+//! the background's own pixels is blurred and added. A vignette is quadratic, and a surface with six coefficients
+//! cannot swallow an object.
+
+use super::Raster;
+use super::normalise::gaussian;
+use super::surface::Surface;
+
+/// Longest side of the reduced image on which the background is estimated, in pixels.
+const REDUCED_SIDE_PX: usize = 128;
+
+/// Share of the reduced image's pixels, the smoothest, that may be background.
+const SMOOTH_SHARE: f64 = 0.5;
+
+/// The same for each tile of the reduced image.
+const SMOOTH_SHARE_OF_TILE: f64 = 0.25;
+
+/// Tiles along the longer side.
+const TILES: usize = 5;
+
+/// Rounds of fitting and leaving out.
+const FIT_ROUNDS: usize = 6;
+
+/// A reduced pixel further from the surface than this many robust standard deviations is no background.
+const OUTLIER_DEVIATIONS: f64 = 2.5;
+
+/// Standard deviation of the blur of what remains, as a share of the reduced image's side.
+const RESIDUAL_BLUR_SHARE: f64 = 0.12;
+
+/// Light that passes through the sample dims objects in proportion; light that objects emit adds to the background.
+/// A background above this share of the image's brightest values is taken for light that passes through.
+const TRANSMITTED_SHARE: f64 = 0.25;
+/// The light, on a reduced grid.
+pub(super) struct Background {
+    width: usize,
+    height: usize,
+    values: Vec<f32>,
+    /// The mean light where it is divided out, so that the scale stays the image's.
+    divide_by_mean: Option<f32>,
+}
+
+impl Background {
+    /// Estimates it.
+    pub fn estimate(image: &Raster) -> Self {
+        let Reduced {
+            width,
+            height,
+            means: reduced,
+            deviations,
+        } = Reduced::of(image);
+        // Objects have texture and edges, the ground has neither.
+        let smooth = smoothest(&deviations, width);
+        let mut inlier = near_middle(&reduced, &smooth);
+        let mut surface = Surface::default();
+        for _ in 0..FIT_ROUNDS {
+            surface = Surface::fit(&reduced, &inlier, width, height);
+            let residuals = surface.residuals(&reduced, width, height);
+            let limit = OUTLIER_DEVIATIONS * deviation(&residuals, &inlier).max(1e-6);
+            for ((inlier, smooth), residual) in inlier.iter_mut().zip(&smooth).zip(&residuals) {
+                *inlier = *smooth && residual.abs() <= limit;
+            }
+        }
+        let residuals = surface.residuals(&reduced, width, height);
+        let sigma = RESIDUAL_BLUR_SHARE * width.max(height) as f64;
+        let remaining = blur_where(&residuals, &inlier, width, height, sigma);
+        let values: Vec<f32> = reduced
+            .iter()
+            .zip(residuals.iter().zip(&remaining))
+            .map(|(value, (residual, remaining))| (f64::from(*value) - residual + remaining) as f32)
+            .collect();
+        let divide_by_mean = transmitted(&reduced, &values);
+        Self {
+            width,
+            height,
+            values,
+            divide_by_mean,
+        }
+    }
+
+    /// The light along a row of the full image, by bilinear interpolation between the reduced pixels' centres.
+    pub fn row(&self, y: usize, full_height: usize, light: &mut [f32]) {
+        let (top, bottom, down) = between(y, full_height, self.height);
+        let value = |x: usize| {
+            let (a, b) = (
+                self.values[top * self.width + x],
+                self.values[bottom * self.width + x],
+            );
+            a + (b - a) * down
+        };
+        let column: Vec<f32> = (0..self.width).map(value).collect();
+        let full_width = light.len();
+        for (x, light) in light.iter_mut().enumerate() {
+            let (left, right, along) = between(x, full_width, self.width);
+            *light = column[left] + (column[right] - column[left]) * along;
+        }
+    }
+
+    /// Takes the light away from a row.
+    pub fn remove(&self, row: &mut [f32], light: &[f32]) {
+        match self.divide_by_mean {
+            Some(mean) => {
+                for (value, light) in row.iter_mut().zip(light) {
+                    *value = (*value / light - 1.0) * mean;
+                }
+            }
+            None => {
+                for (value, light) in row.iter_mut().zip(light) {
+                    *value -= light;
+                }
+            }
+        }
+    }
+}
+
+/// The two grid points round a pixel's centre, and how far it is from the first to the second.
+fn between(at: usize, full: usize, reduced: usize) -> (usize, usize, f32) {
+    let position = ((at as f32 + 0.5) * reduced as f32 / full as f32 - 0.5).max(0.0);
+    let first = (position as usize).min(reduced - 1);
+    (
+        first,
+        (first + 1).min(reduced - 1),
+        (position - first as f32).min(1.0),
+    )
+}
+
+/// The mean light, where it passes through the sample and is nowhere near darkness.
+fn transmitted(reduced: &[f32], light: &[f32]) -> Option<f32> {
+    let brightest = reduced.iter().copied().fold(f32::MIN, f32::max);
+    let darkest_light = light.iter().copied().fold(f32::MAX, f32::min);
+    let mean = light.iter().sum::<f32>() / light.len() as f32;
+    let bright = f64::from(mean) > TRANSMITTED_SHARE * f64::from(brightest);
+    (bright && darkest_light > 0.2 * mean).then_some(mean)
+}
+
+/// Blocks of the image, at most [`REDUCED_SIDE_PX`] to a side.
+struct Reduced {
+    width: usize,
+    height: usize,
+    means: Vec<f32>,
+    /// Standard deviation within each block.
+    deviations: Vec<f32>,
+}
+
+impl Reduced {
+    fn of(image: &Raster) -> Self {
+        let (full_width, full_height) = (image.width() as usize, image.height() as usize);
+        let factor = full_width.max(full_height).div_ceil(REDUCED_SIDE_PX);
+        let (width, height) = ((full_width / factor).max(1), (full_height / factor).max(1));
+        let (across, down) = (
+            full_width as f64 / width as f64,
+            full_height as f64 / height as f64,
+        );
+        let mut blocks = vec![Block::default(); width * height];
+        let mut row = vec![0.0; full_width];
+        for y in 0..full_height {
+            image.copy_row(y as u32, &mut row);
+            let line = ((y as f64 / down) as usize).min(height - 1) * width;
+            for (index, block) in blocks[line..line + width].iter_mut().enumerate() {
+                let from = (index as f64 * across).ceil() as usize;
+                let to = (((index + 1) as f64 * across).ceil() as usize).min(full_width);
+                block.add(&row[from..to]);
+            }
+        }
+        let means = blocks.iter().map(|block| block.mean() as f32).collect();
+        let deviations = blocks
+            .iter()
+            .map(|block| block.deviation() as f32)
+            .collect();
+        Self {
+            width,
+            height,
+            means,
+            deviations,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Default)]
+struct Block {
+    sum: f64,
+    squares: f64,
+    count: u32,
+}
+
+impl Block {
+    fn add(&mut self, values: &[f32]) {
+        self.sum += f64::from(values.iter().sum::<f32>());
+        self.squares += values
+            .iter()
+            .map(|value| f64::from(*value).powi(2))
+            .sum::<f64>();
+        self.count += values.len() as u32;
+    }
+
+    fn mean(&self) -> f64 {
+        self.sum / f64::from(self.count.max(1))
+    }
+
+    fn deviation(&self) -> f64 {
+        let mean = self.mean();
+        (self.squares / f64::from(self.count.max(1)) - mean * mean)
+            .max(0.0)
+            .sqrt()
+    }
+}
+
+/// The smoother share of all blocks, and of each tile: light is noisier where it is brighter, and every region has to
+/// have its say.
+fn smoothest(deviations: &[f32], width: usize) -> Vec<bool> {
+    let height = deviations.len() / width;
+    let mut smooth = vec![false; deviations.len()];
+    mark_smoothest(
+        deviations,
+        (0..deviations.len()).collect(),
+        SMOOTH_SHARE,
+        &mut smooth,
+    );
+    let tile = width.max(height).div_ceil(TILES).max(1);
+    for top in (0..height).step_by(tile) {
+        for left in (0..width).step_by(tile) {
+            let rows = top..(top + tile).min(height);
+            let right = (left + tile).min(width);
+            let inside = rows
+                .flat_map(|y| y * width + left..y * width + right)
+                .collect();
+            mark_smoothest(deviations, inside, SMOOTH_SHARE_OF_TILE, &mut smooth);
+        }
+    }
+    smooth
+}
+
+fn mark_smoothest(deviations: &[f32], mut among: Vec<usize>, share: f64, smooth: &mut [bool]) {
+    let at = ((among.len() as f64 * share) as usize).min(among.len() - 1);
+    let by = |a: &usize, b: &usize| deviations[*a].total_cmp(&deviations[*b]);
+    let limit = deviations[*among.select_nth_unstable_by(at, by).1];
+    among
+        .iter()
+        .filter(|index| deviations[**index] <= limit)
+        .for_each(|index| smooth[*index] = true);
+}
+
+/// The marked values near their median. A quadratic surface would happily follow the dark corners outside a well; what
+/// of a vignette is left out here comes back in when the surface has been fitted to the rest.
+fn near_middle(values: &[f32], marked: &[bool]) -> Vec<bool> {
+    let kept = values.iter().zip(marked).filter(|(_, marked)| **marked);
+    let mut sorted: Vec<f32> = kept.map(|(value, _)| *value).collect();
+    let middle = sorted.len() / 2;
+    let median = f64::from(*sorted.select_nth_unstable_by(middle, f32::total_cmp).1);
+    let off: Vec<f64> = values
+        .iter()
+        .map(|value| f64::from(*value) - median)
+        .collect();
+    let limit = OUTLIER_DEVIATIONS * deviation(&off, marked).max(1e-6);
+    off.iter()
+        .zip(marked)
+        .map(|(off, marked)| *marked && off.abs() <= limit)
+        .collect()
+}
+
+/// A robust standard deviation about 0 of the marked values: 1.4826 × the median of their magnitudes.
+fn deviation(residuals: &[f64], marked: &[bool]) -> f64 {
+    let kept = residuals.iter().zip(marked).filter(|(_, marked)| **marked);
+    let mut magnitudes: Vec<f64> = kept.map(|(residual, _)| residual.abs()).collect();
+    if magnitudes.is_empty() {
+        return 0.0;
+    }
+    let middle = magnitudes.len() / 2;
+    *magnitudes.select_nth_unstable_by(middle, f64::total_cmp).1 * 1.4826
+}
+
+/// Gaussian blur of the marked values alone; far from any of them it tends to 0.
+fn blur_where(
+    values: &[f64],
+    marked: &[bool],
+    width: usize,
+    height: usize,
+    sigma: f64,
+) -> Vec<f64> {
+    /// Weight of the assumption that nothing remains, beside the weights of the marked pixels.
+    const PRIOR: f64 = 0.02;
+    let kernel = gaussian(sigma);
+    let weights: Vec<f64> = marked
+        .iter()
+        .map(|marked| f64::from(u8::from(*marked)))
+        .collect();
+    let weighted: Vec<f64> = values
+        .iter()
+        .zip(&weights)
+        .map(|(value, weight)| value * weight)
+        .collect();
+    let weighted = blur_small(&weighted, width, height, &kernel);
+    let weights = blur_small(&weights, width, height, &kernel);
+    weighted
+        .iter()
+        .zip(&weights)
+        .map(|(value, weight)| value / (weight + PRIOR))
+        .collect()
+}
+
+fn blur_small(values: &[f64], width: usize, height: usize, kernel: &[f32]) -> Vec<f64> {
+    let radius = kernel.len() as isize - 1;
+    let blur = |values: &[f64], along_x: bool| -> Vec<f64> {
+        let one = |index: usize| -> f64 {
+            let (x, y) = ((index % width) as isize, (index / width) as isize);
+            let tap = |i: isize| {
+                let (x, y) = if along_x { (x + i, y) } else { (x, y + i) };
+                let x = x.clamp(0, width as isize - 1) as usize;
+                let y = y.clamp(0, height as isize - 1) as usize;
+                f64::from(kernel[i.unsigned_abs()]) * values[y * width + x]
+            };
+            (-radius..=radius).map(tap).sum()
+        };
+        (0..values.len()).map(one).collect()
+    };
+    blur(&blur(values, true), false)
+}

@@ -1,0 +1,88 @@
+//! On a Redis Cluster every script must find all its keys in one slot: a node refuses the others.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use spheroctl::kit::clock::SystemClock;
+use spheroctl::kit::id::JobId;
+use spheroctl::queue::{self, JobQueue, Offer, Release};
+use spheroctl::state::redis::Redis;
+use spheroctl::state::{Delivery, StateStore, When};
+use tokio::time::timeout;
+
+use crate::support::redis_server::{RedisServer, redis_settings};
+
+const LONG: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(5);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn store_and_queue_work_on_a_cluster() {
+    let server = RedisServer::start_cluster().await;
+    let url = format!("redis-cluster://{}", server.address());
+    let store = Redis::connect(&redis_settings(&url, "some:prefix:", PATIENCE))
+        .await
+        .expect("a cluster");
+    entries_and_sets(&store).await;
+    channels(&store).await;
+    jobs(&queue::redis::Redis::new(&store)).await;
+}
+
+async fn entries_and_sets(store: &Redis) {
+    let value = Bytes::from_static(b"v");
+    for name in ["", "plain", "}", "{", "{}", "a}b{c"] {
+        assert!(
+            store
+                .put(name, value.clone(), LONG, When::Absent)
+                .await
+                .unwrap()
+        );
+        assert!(
+            store
+                .put(name, value.clone(), LONG, When::Equals(value.clone()))
+                .await
+                .unwrap()
+        );
+        assert!(store.join(name, "m", value.clone(), LONG).await.unwrap());
+        assert_eq!(
+            store.members(name).await.unwrap(),
+            [("m".to_owned(), value.clone())]
+        );
+        assert!(store.leave(name, "m").await.unwrap());
+        assert_eq!(store.take(name).await.unwrap(), Some(value.clone()));
+    }
+    assert_eq!(store.add("n", 3, LONG).await.unwrap(), 3);
+    store.ping().await.unwrap();
+}
+
+async fn channels(store: &Redis) {
+    let mut subscription = store.subscribe("news").await.unwrap();
+    store
+        .publish("news", Bytes::from_static(b"m"))
+        .await
+        .unwrap();
+    let heard = timeout(PATIENCE, subscription.next())
+        .await
+        .expect("a message in time");
+    assert_eq!(heard, Some(Delivery::Message(Bytes::from_static(b"m"))));
+}
+
+async fn jobs(jobs: &queue::redis::Redis) {
+    let job = JobId::new(&SystemClock);
+    let waiting = jobs.wait(PATIENCE * 2);
+    let offer = [Offer {
+        job,
+        priority: 5,
+        delay: Duration::ZERO,
+    }];
+    let both = async { tokio::join!(waiting, jobs.offer(&offer)) };
+    let (waited, offered) = timeout(PATIENCE, both).await.expect("woken in time");
+    waited.unwrap();
+    assert_eq!(offered.unwrap(), [true]);
+    assert_eq!(jobs.claim("w", 1, LONG).await.unwrap(), [job]);
+    assert!(jobs.cancel(job).await.unwrap());
+    assert_eq!(
+        jobs.release("w", &[(job, Release::Done)]).await.unwrap(),
+        [true]
+    );
+    assert_eq!(jobs.known(&[job]).await.unwrap(), [false]);
+}
