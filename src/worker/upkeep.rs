@@ -98,7 +98,10 @@ impl Upkeep {
         let key = format!("upkeep:{}", task.name());
         let owner = Bytes::copy_from_slice(self.instance.unique().as_bytes());
         let lease = interval.mul_f64(0.9);
-        self.state.put(&key, owner, lease, When::Absent).await.unwrap_or(true)
+        self.state
+            .put(&key, owner, lease, When::Absent)
+            .await
+            .unwrap_or(true)
     }
 
     async fn run(&self, task: Task) -> Result<(), Error> {

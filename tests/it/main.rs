@@ -1,10 +1,14 @@
 //! The one integration binary: `support` starts what a test needs, `conformance` holds each seam's promises,
 //! every other file is one noun of the product.
 
+mod auth;
 mod conformance;
 mod embedded_log;
 mod http;
+mod images;
+mod jobs_api;
 mod kafka_members;
 mod outbox;
+mod projects;
 mod services;
 mod support;

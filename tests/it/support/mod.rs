@@ -1,5 +1,7 @@
 //! What the tests share: real services, a database per test, waiting for a condition.
 
+pub mod app;
+pub mod pictures;
 pub mod redis_server;
 pub mod services;
 

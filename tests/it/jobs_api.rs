@@ -1,0 +1,392 @@
+//! Jobs over HTTP: asked for once, waited for, stopped, and their results in every form.
+
+use std::time::Duration;
+
+use reqwest::{Method, RequestBuilder, Response};
+use serde_json::{Value, json};
+
+use crate::support::app::{TestApp, start, start_without_worker, text};
+use crate::support::{eventually, pictures};
+
+/// A segmentation of a small picture, on a machine that does other things too.
+const SOON: Duration = Duration::from_secs(30);
+
+#[tokio::test]
+async fn a_job_is_waited_for_and_its_result_has_every_form() {
+    let test = start().await;
+    let image = image(&test, "a b.tif", pictures::tiff(1)).await;
+    let request =
+        submitting(&test, "one", json!({ "image_id": image })).header("prefer", "wait=30");
+    let answer = request.send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+    assert_eq!(answer.headers()["preference-applied"], "wait=30");
+    let job: Value = answer.json().await.unwrap();
+    assert_eq!(
+        (&job["status"], &job["segmenter"]),
+        (&json!("completed"), &json!("builtin"))
+    );
+    let base = format!("/api/v1/jobs/{}", text(&job["id"]));
+    let result = test.get(&test.admin_token, &format!("{base}/result")).await;
+    let whole = |object: &&Value| object["part"] == "whole";
+    assert_eq!(
+        result["objects"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(whole)
+            .count(),
+        3,
+        "{result}"
+    );
+    let (table, about) = file(&test, &format!("{base}/result.csv")).await;
+    assert_eq!(
+        about,
+        (
+            "text/csv; charset=utf-8".into(),
+            "attachment; filename=\"a b.csv\"; filename*=UTF-8''a%20b.csv".into()
+        )
+    );
+    let table = String::from_utf8(table).unwrap();
+    assert!(table.starts_with("image,page,object,part,"), "{table}");
+    assert_eq!(
+        table.lines().count(),
+        1 + result["objects"].as_array().unwrap().len()
+    );
+    assert!(
+        table
+            .lines()
+            .nth(1)
+            .unwrap()
+            .starts_with("a b.tif,0,1,whole,"),
+        "{table}"
+    );
+    let (outlines, _) = file(&test, &format!("{base}/result.geojson")).await;
+    let outlines: Value = serde_json::from_slice(&outlines).unwrap();
+    assert_eq!(
+        outlines["features"].as_array().unwrap().len(),
+        result["objects"].as_array().unwrap().len()
+    );
+    let (overlay, (media_type, _)) = file(&test, &format!("{base}/overlay.png")).await;
+    assert_eq!(media_type, "image/png");
+    assert_eq!(image::load_from_memory(&overlay).unwrap().width(), 256);
+    let (labels, _) = file(&test, &format!("{base}/labels.tif")).await;
+    assert!(labels.starts_with(b"II*\0") || labels.starts_with(b"MM\0*"));
+}
+
+#[tokio::test]
+async fn without_a_wish_to_wait_the_answer_says_where_to_look() {
+    let test = start().await;
+    let image = image(&test, "a.png", pictures::png(1)).await;
+    let answer = submitting(&test, "one", json!({ "image_id": image }))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(answer.status(), 202);
+    assert_eq!(answer.headers()["retry-after"], "1");
+    let location = answer.headers()["location"].to_str().unwrap().to_owned();
+    assert_eq!(
+        location,
+        format!(
+            "/api/v1/jobs/{}",
+            text(&answer.json::<Value>().await.unwrap()["id"])
+        )
+    );
+    eventually("the job completes", SOON, async || {
+        test.get(&test.admin_token, &location).await["status"] == "completed"
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_job_is_made_once_for_each_key() {
+    let test = start_without_worker().await;
+    let image = image(&test, "a.png", pictures::png(1)).await;
+    let missing = test
+        .request(&test.admin_token, Method::POST, "/api/v1/jobs")
+        .json(&json!({ "image_id": image }));
+    let missing = missing.send().await.unwrap();
+    assert_eq!(missing.status(), 400);
+    let first = submitting(&test, "k1", json!({ "image_id": image }))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(first.status(), 202);
+    // The same request in other words.
+    let again = submitting(&test, "\"k1\"", json!({ "page": 0, "image_id": image }))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(
+        (
+            again.status().as_u16(),
+            &again.headers()["idempotent-replayed"]
+        ),
+        (202, &"true".parse().unwrap())
+    );
+    let ids = (
+        first.json::<Value>().await.unwrap(),
+        again.json::<Value>().await.unwrap(),
+    );
+    assert_eq!(ids.0["id"], ids.1["id"]);
+    let other = json!({ "image_id": image, "priority": 2 });
+    assert_eq!(
+        submitting(&test, "k1", other)
+            .send()
+            .await
+            .unwrap()
+            .status(),
+        422
+    );
+    // Another person's key is another key.
+    let twins = (0..8).map(|_| submitting(&test, "k2", json!({ "image_id": image })).send());
+    let mut made = Vec::new();
+    for twin in futures::future::join_all(twins).await {
+        let twin = twin.unwrap();
+        match twin.status().as_u16() {
+            202 => made.push(text(&twin.json::<Value>().await.unwrap()["id"])),
+            status => assert_eq!(
+                (status, &twin.headers()["retry-after"]),
+                (409, &"1".parse().unwrap())
+            ),
+        }
+    }
+    assert!(!made.is_empty());
+    assert!(made.iter().all(|id| *id == made[0]), "{made:?}");
+    assert_eq!(jobs(&test, "").await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_batch_is_made_whole_or_not_at_all() {
+    let test = start_without_worker().await;
+    let image = image(&test, "a.png", pictures::png(1)).await;
+    let job = |page: u64| json!({ "image_id": image, "page": page });
+    let bad = batch(&test, "bad", vec![job(0), job(7)])
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(bad.status(), 422);
+    assert_eq!(
+        bad.json::<Value>().await.unwrap()["errors"][0]["pointer"],
+        "/jobs/1/page"
+    );
+    let lone = submitting(&test, "lone", job(7)).send().await.unwrap();
+    assert_eq!(
+        lone.json::<Value>().await.unwrap()["errors"][0]["pointer"],
+        "/page"
+    );
+    assert_eq!(
+        batch(&test, "none", Vec::new())
+            .send()
+            .await
+            .unwrap()
+            .status(),
+        422
+    );
+    assert_eq!(jobs(&test, "").await.len(), 0);
+    let good = batch(&test, "good", vec![job(0), job(0), job(0)])
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(good.status(), 202);
+    assert_eq!(
+        good.json::<Value>().await.unwrap()["items"]
+            .as_array()
+            .unwrap()
+            .len(),
+        3
+    );
+    assert_eq!(jobs(&test, "?status=queued&limit=2").await.len(), 2);
+    assert_eq!(jobs(&test, "?status=dead").await.len(), 0);
+    let unknown = test.request(
+        &test.admin_token,
+        Method::GET,
+        &format!("{}?status=gone", list(&test).await),
+    );
+    assert_eq!(unknown.send().await.unwrap().status(), 400);
+}
+
+#[tokio::test]
+async fn a_waiting_job_is_stopped_at_once_and_has_no_result() {
+    let test = start_without_worker().await;
+    let image = image(&test, "a.png", pictures::png(1)).await;
+    let job: Value = submitting(&test, "k", json!({ "image_id": image }))
+        .send()
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
+    let base = format!("/api/v1/jobs/{}", text(&job["id"]));
+    let result = || async {
+        let answer = test
+            .request(&test.admin_token, Method::GET, &format!("{base}/result"))
+            .send()
+            .await
+            .unwrap();
+        (
+            answer.status().as_u16(),
+            answer.json::<Value>().await.unwrap(),
+        )
+    };
+    let (status, problem) = result().await;
+    assert_eq!(
+        (status, &problem["status"], &problem["retryable"]),
+        (409, &json!("queued"), &json!(true))
+    );
+    let stopped = test
+        .request(&test.admin_token, Method::POST, &format!("{base}/cancel"))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(stopped.status(), 200);
+    assert_eq!(
+        stopped.json::<Value>().await.unwrap()["status"],
+        "cancelled"
+    );
+    assert_eq!(result().await.0, 404);
+}
+
+#[tokio::test]
+async fn a_wait_has_an_end() {
+    let test = start_without_worker().await;
+    let image = image(&test, "a.png", pictures::png(1)).await;
+    let began = tokio::time::Instant::now();
+    let request = submitting(&test, "k", json!({ "image_id": image })).header("prefer", "wait=1");
+    let answer = request.send().await.unwrap();
+    assert_eq!(answer.status(), 202);
+    assert_eq!(answer.json::<Value>().await.unwrap()["status"], "queued");
+    let took = began.elapsed();
+    assert!(
+        took >= Duration::from_secs(1) && took < Duration::from_secs(10),
+        "{took:?}"
+    );
+}
+
+#[tokio::test]
+async fn an_image_that_cannot_be_decoded_ends_its_job_with_the_reason() {
+    let test = start().await;
+    let mut damaged = pictures::png(1);
+    damaged.truncate(damaged.len() / 2);
+    let image = image(&test, "damaged.png", damaged).await;
+    let request = submitting(&test, "k", json!({ "image_id": image })).header("prefer", "wait=30");
+    let job: Value = request.send().await.unwrap().json().await.unwrap();
+    assert_eq!(
+        (&job["status"], &job["error"]["class"]),
+        (&json!("dead"), &json!("bad_image")),
+        "{job}"
+    );
+    let path = format!("/api/v1/jobs/{}/overlay.png", text(&job["id"]));
+    let answer = test
+        .request(&test.admin_token, Method::GET, &path)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(answer.status(), 404);
+    let problem: Value = answer.json().await.unwrap();
+    assert!(
+        text(&problem["detail"]).contains(&text(&job["error"]["text"])),
+        "{problem}"
+    );
+}
+
+#[tokio::test]
+async fn priorities_and_the_queue_are_for_those_who_may() {
+    let test = start_without_worker().await;
+    let ada = test.person("ada@example.org").await;
+    let project = test.project(&ada.token, "plate").await;
+    let image = test
+        .upload(&ada.token, &project, "a.png", pictures::png(1))
+        .await;
+    for (priority, status) in [(5, 202), (6, 403), (11, 422)] {
+        let request = test.request(&ada.token, Method::POST, "/api/v1/jobs");
+        let request = request.header("idempotency-key", format!("p{priority}"));
+        let answer = request
+            .json(&json!({ "image_id": image, "priority": priority }))
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(answer.status(), status, "{priority}");
+    }
+    let depth = test.get(&test.admin_token, "/api/v1/queue").await;
+    assert_eq!(depth, json!({ "waiting": 1, "delayed": 0, "active": 0 }));
+    let refused = test
+        .request(&ada.token, Method::GET, "/api/v1/queue")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(refused.status(), 403);
+}
+
+#[tokio::test]
+async fn a_misspelt_or_impossible_parameter_is_refused_by_name() {
+    let test = start_without_worker().await;
+    let image = image(&test, "a.png", pictures::png(1)).await;
+    for (key, parameters) in [
+        ("a", json!({ "smoothing": 3 })),
+        ("b", json!({ "smoothing_px": 99 })),
+    ] {
+        let body = json!({ "image_id": image, "parameters": parameters });
+        let answer = submitting(&test, key, body).send().await.unwrap();
+        let status = answer.status();
+        let text = answer.text().await.unwrap();
+        assert_eq!(status, 422, "{text}");
+        assert!(text.contains("smoothing"), "{text}");
+    }
+}
+
+/// A new image in the administrator's project.
+async fn image(test: &TestApp, name: &str, bytes: Vec<u8>) -> String {
+    let project = test.project(&test.admin_token, "plate").await;
+    test.upload(&test.admin_token, &project, name, bytes).await
+}
+
+fn submitting(test: &TestApp, key: &str, job: Value) -> RequestBuilder {
+    test.request(&test.admin_token, Method::POST, "/api/v1/jobs")
+        .header("idempotency-key", key)
+        .json(&job)
+}
+
+fn batch(test: &TestApp, key: &str, jobs: Vec<Value>) -> RequestBuilder {
+    let request = test.request(&test.admin_token, Method::POST, "/api/v1/jobs/batch");
+    request
+        .header("idempotency-key", key)
+        .json(&json!({ "jobs": jobs }))
+}
+
+/// Where the jobs of the only project are listed.
+async fn list(test: &TestApp) -> String {
+    let projects = test.get(&test.admin_token, "/api/v1/projects").await;
+    format!(
+        "/api/v1/projects/{}/jobs",
+        text(&projects["items"][0]["id"])
+    )
+}
+
+async fn jobs(test: &TestApp, query: &str) -> Vec<Value> {
+    let listed = test
+        .get(&test.admin_token, &format!("{}{query}", list(test).await))
+        .await;
+    listed["items"].as_array().unwrap().clone()
+}
+
+/// A file, its media type and disposition.
+async fn file(test: &TestApp, path: &str) -> (Vec<u8>, (String, String)) {
+    let answer = test
+        .request(&test.admin_token, Method::GET, path)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(answer.status(), 200, "{path}");
+    let header = |answer: &Response, name: &str| {
+        answer
+            .headers()
+            .get(name)
+            .map(|value| value.to_str().unwrap().to_owned())
+            .unwrap_or_default()
+    };
+    let about = (
+        header(&answer, "content-type"),
+        header(&answer, "content-disposition"),
+    );
+    (answer.bytes().await.unwrap().to_vec(), about)
+}

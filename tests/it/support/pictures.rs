@@ -1,0 +1,29 @@
+//! Images for tests.
+
+use spheroctl::segment::scene::{self, SceneOptions};
+
+/// Three spheroids on a bright ground, as a PNG of 256 × 256 pixels; another picture for another seed.
+pub fn png(seed: u64) -> Vec<u8> {
+    let mut file = Vec::new();
+    small_scene(seed).write_png(&mut file).expect("a PNG");
+    file
+}
+
+/// The same as a 16-bit TIFF with a pixel size of 0.65 µm.
+pub fn tiff(seed: u64) -> Vec<u8> {
+    let mut file = Vec::new();
+    small_scene(seed).write_tiff16(&mut file).expect("a TIFF");
+    file
+}
+
+fn small_scene(seed: u64) -> scene::Scene {
+    let options = SceneOptions {
+        width: 256,
+        height: 256,
+        objects: 3,
+        radius_px: (20.0, 32.0),
+        debris: 0,
+        ..SceneOptions::default()
+    };
+    scene::draw(seed, &options)
+}
