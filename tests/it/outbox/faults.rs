@@ -123,7 +123,7 @@ macro_rules! a_log_but_for_append {
             }
 
             async fn expire(&self) -> Result<u64, Error> {
-                self.log.expire().await
+                self.inner.expire().await
             }
 
             async fn ensure_topics(
