@@ -11,10 +11,9 @@ use serde::{Deserialize, Serialize};
 use crate::domain::Error;
 use crate::domain::access::Principal;
 use crate::domain::idempotency::{Outcome, Request};
-use crate::domain::jobs::{Job, NewJob, Status};
+use crate::domain::jobs::{Depth, Job, NewJob, Status};
 use crate::http::{Json, Path, Query, TimeLimit};
 use crate::kit::id::{JobId, ProjectId};
-use crate::queue::Depth;
 
 use super::Api;
 use super::auth::Authenticated;
