@@ -144,7 +144,7 @@ impl Uploads {
                 error => error.into(),
             })?;
         let listed = self.list(upload, file, &object_key, &stored).await;
-        if !matches!(&listed, Ok(outcome) if !outcome.replayed)
+        if !may_be_listed(&listed)
             && let Err(error) = self.files.delete(&object_key).await
         {
             tracing::warn!(%error, object_key, "the unlisted object {object_key} stays: {error}");
@@ -286,6 +286,16 @@ impl Uploads {
             file: upload.name.to_owned(),
             limit_bytes: self.limits.upload_bytes_max,
         }
+    }
+}
+
+/// Whether the object may belong to a row. A database that fell silent may have committed: a needless object costs
+/// space, a missing one is a lost file.
+const fn may_be_listed(listed: &Result<Outcome<Image>, Error>) -> bool {
+    use crate::db::Error::{Other, Unavailable};
+    match listed {
+        Ok(outcome) => !outcome.replayed,
+        Err(error) => matches!(error, Error::Db(Unavailable(_) | Other(_))),
     }
 }
 
