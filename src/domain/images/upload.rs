@@ -20,6 +20,7 @@ use crate::events::{Event, Fact};
 use crate::files::{FileStore, Stored, file_key, next_piece};
 use crate::kit::clock::SharedClock;
 use crate::kit::compute::ComputePool;
+use crate::kit::hex::hex;
 use crate::kit::id::{FileId, ImageId, ProjectId};
 use crate::kit::metrics;
 use crate::segment::{self, Inspection};
@@ -317,7 +318,7 @@ fn file_stored(clock: &SharedClock, file: &File) -> Event {
         uploaded_by: file.uploaded_by,
         name: file.name.clone(),
         size_bytes: file.size_bytes.cast_signed(),
-        sha256: files::hex(&file.sha256),
+        sha256: hex(file.sha256),
         media_type: file.media_type.clone(),
     });
     Event::new(fact, &**clock)
