@@ -6,11 +6,11 @@ use axum::response::{AppendHeaders, IntoResponse, Response};
 use futures::TryStreamExt;
 use http::{HeaderMap, StatusCode, header};
 
-use crate::domain::files;
 use crate::domain::images;
 use crate::domain::projects::Role;
 use crate::files::{BadRange, ByteRange};
 use crate::http::{Path, Problem};
+use crate::kit::hex::hex;
 use crate::kit::id::ImageId;
 
 use super::Api;
@@ -25,7 +25,7 @@ pub(super) async fn original(
 ) -> Answer {
     images::find(&api.db, &principal, id, Role::Viewer).await?;
     let (image, file) = images::with_file(&api.db, id).await?;
-    let tag = format!("\"{}\"", files::hex(&file.sha256));
+    let tag = format!("\"{}\"", hex(file.sha256));
     if is_held(&headers, &tag) {
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response());
     }

@@ -1,24 +1,18 @@
-//! Waiting for the end of jobs: each message about a job, and each half second without one, is a reason to look at its
-//! row, which alone decides.
+//! How long a request waits for the end of its jobs.
 
 use std::time::Duration;
 
 use axum::Extension;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use crate::domain::Error;
 use crate::domain::access::Principal;
 use crate::domain::jobs::Job;
-use crate::domain::push::job_channel;
 use crate::http::TimeLimit;
-use crate::kit::id::JobId;
-use crate::state::Subscription;
 
 use super::Api;
 use super::conventions::Patience;
 
-/// A row is looked at this often where no message comes (the state store may be away).
-const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 /// Time that the rest of the request may take beside the wait.
 const BESIDES: Duration = Duration::from_secs(10);
 
@@ -53,36 +47,8 @@ pub(super) async fn until_ended(
     let deadline = Instant::now() + patience;
     let mut ended = Vec::with_capacity(jobs.len());
     for job in jobs {
-        ended.push(until_one_ended(api, principal, job.id, deadline).await?);
+        let left = deadline.saturating_duration_since(Instant::now());
+        ended.push(api.jobs.wait_for_end(principal, job.id, left).await?);
     }
     Ok(ended)
-}
-
-async fn until_one_ended(
-    api: &Api,
-    principal: &Principal,
-    id: JobId,
-    deadline: Instant,
-) -> Result<Job, Error> {
-    // Before the first look: an end in between is then a message.
-    let mut messages = api.state.subscribe(&job_channel(id)).await.ok();
-    loop {
-        let job = api.jobs.find(principal, id).await?;
-        let now = Instant::now();
-        if job.status.is_final() || now >= deadline {
-            return Ok(job);
-        }
-        sign_of_change(&mut messages, deadline.min(now + LOOK_INTERVAL)).await;
-    }
-}
-
-/// Returns when something was said about the job, or at `until`.
-async fn sign_of_change(messages: &mut Option<Box<dyn Subscription>>, until: Instant) {
-    let Some(subscription) = messages else {
-        return tokio::time::sleep_until(until).await;
-    };
-    // Closed for good: from now on only the row is asked.
-    if let Ok(None) = timeout_at(until, subscription.next()).await {
-        *messages = None;
-    }
 }

@@ -76,13 +76,7 @@ pub fn instant<S: Serializer>(instant: &DateTime<Utc>, serializer: S) -> Result<
 /// # Errors
 /// Those of the serializer.
 pub fn hex<S: Serializer>(blob: impl AsRef<[u8]>, serializer: S) -> Result<S::Ok, S::Error> {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble)]);
-    let digits = blob.as_ref().iter();
-    let text: String = digits
-        .flat_map(|byte| [digit(byte >> 4), digit(byte & 0xf)])
-        .collect();
-    serializer.serialize_str(&text)
+    serializer.serialize_str(&crate::kit::hex::hex(blob))
 }
 
 #[cfg(test)]

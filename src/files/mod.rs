@@ -4,6 +4,7 @@
 mod error;
 mod keys;
 mod marker;
+mod publish;
 mod range;
 mod sweep;
 
@@ -21,6 +22,7 @@ use object_store::path::Path;
 use object_store::{GetOptions, GetResultPayload, MultipartUpload, ObjectStore, ObjectStoreExt};
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
+use tokio::runtime::Handle;
 use tokio_util::io::ReaderStream;
 use uuid::Uuid;
 
@@ -75,7 +77,7 @@ impl FileStore {
     /// [`Error::Unusable`] naming the directory when it cannot be made or written.
     pub async fn open(dir: &path::Path) -> Result<Self, Error> {
         let dir = dir.to_owned();
-        let opened = tokio::task::spawn_blocking(move || {
+        blocking(move || {
             let unusable = |why: String| Error::Unusable {
                 dir: dir.clone(),
                 why,
@@ -84,17 +86,15 @@ impl FileStore {
             let id = marker::read_or_write(&dir).map_err(|error| unusable(error.to_string()))?;
             let store = LocalFileSystem::new_with_prefix(&dir)
                 .map_err(|error| unusable(error.to_string()))?
-                .with_automatic_cleanup(true)
+                // Not with_automatic_cleanup: a delete would remove a directory that a put has just made for its file.
                 .with_fsync(true);
             Ok(Self {
                 store: Arc::new(store),
                 dir,
                 id,
             })
-        });
-        opened
-            .await
-            .map_err(|error| Error::Failed(error.to_string()))?
+        })
+        .await
     }
 
     /// The random id that the store's first opener gave it: instances with one id see the same files.
@@ -102,8 +102,9 @@ impl FileStore {
         self.id
     }
 
-    /// Stores a stream under `key`, at most `cap_bytes`, waiting at most `idle_timeout` for each piece. Nothing is
-    /// visible before all of it is durable, and nothing remains of a put that failed.
+    /// Stores a stream under `key`, which is new, at most `cap_bytes`, waiting at most `idle_timeout` for each piece.
+    /// Nothing is visible before all of it is durable. Of a put that failed or was dropped no object remains; what the
+    /// disk did not let go of is swept later ([`FileStore::remove_abandoned`]).
     ///
     /// # Errors
     /// [`Error::TooLarge`] above the cap, [`Error::Aborted`] when the stream fails or falls silent,
@@ -115,18 +116,33 @@ impl FileStore {
         cap_bytes: u64,
         idle_timeout: Duration,
     ) -> Result<Stored, Error> {
-        let mut upload = self.store.put_multipart(&location(key)?).await?;
-        let sent = send_parts(upload.as_mut(), body, cap_bytes, idle_timeout).await;
-        let outcome = match sent {
-            Ok(stored) => upload.complete().await.map(|_| stored).map_err(Error::from),
-            Err(error) => Err(error),
-        };
-        if outcome.is_err()
-            && let Err(error) = upload.abort().await
-        {
-            tracing::warn!(%error, key, "a part of {key} stays in the file store: {error}");
+        let location = location(key)?;
+        let path = self.store.path_to_filesystem(&location)?;
+        let mut upload = self.begin(location).await?;
+        match send_parts(upload.as_mut(), body, cap_bytes, idle_timeout).await {
+            Ok(stored) => match publish::publish(upload, path).await {
+                Ok(()) => Ok(stored),
+                // It may be visible already where only the directory could not be synced.
+                Err(error) => {
+                    remains(key, self.delete(key).await);
+                    Err(error.into())
+                }
+            },
+            Err(error) => {
+                remains(key, upload.abort().await.map_err(Error::from));
+                Err(error)
+            }
         }
-        outcome
+    }
+
+    /// Directories may have to be made and synced for the first file of a project: not on the runtime's threads.
+    async fn begin(&self, location: Path) -> Result<Box<dyn MultipartUpload>, Error> {
+        let store = self.store.clone();
+        blocking(move || {
+            let beginning = store.put_multipart(&location);
+            Ok(Handle::current().block_on(beginning)?)
+        })
+        .await
     }
 
     /// Stores bytes under `key`.
@@ -143,7 +159,8 @@ impl FileStore {
     /// # Errors
     /// [`Error::NotFound`], or the store's own.
     pub async fn get_bytes(&self, key: &str) -> Result<Bytes, Error> {
-        Ok(self.store.get(&location(key)?).await?.bytes().await?)
+        let found = self.store.get(&location(key)?).await;
+        Ok(found.map_err(|error| named(error, key))?.bytes().await?)
     }
 
     /// Streams an object, or the bytes of `range` of it, which the object has.
@@ -154,7 +171,8 @@ impl FileStore {
         let found = self
             .store
             .get_opts(&location(key)?, GetOptions::default())
-            .await?;
+            .await
+            .map_err(|error| named(error, key))?;
         let size_bytes = found.meta.size;
         let range = range.unwrap_or(ByteRange {
             start: 0,
@@ -173,7 +191,8 @@ impl FileStore {
     /// # Errors
     /// [`Error::NotFound`], or the store's own.
     pub async fn size(&self, key: &str) -> Result<u64, Error> {
-        Ok(self.store.head(&location(key)?).await?.size)
+        let found = self.store.head(&location(key)?).await;
+        Ok(found.map_err(|error| named(error, key))?.size)
     }
 
     /// An object as the decoders read it: buffered, seekable, blocking.
@@ -183,14 +202,12 @@ impl FileStore {
     pub async fn open_for_decode(&self, key: &str) -> Result<BufReader<File>, Error> {
         let path = self.store.path_to_filesystem(&location(key)?)?;
         let key = key.to_owned();
-        let opened = tokio::task::spawn_blocking(move || match File::open(path) {
+        blocking(move || match File::open(path) {
             Ok(file) => Ok(BufReader::with_capacity(READ_AHEAD_BYTES, file)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(Error::NotFound(key)),
             Err(error) => Err(Error::Failed(format!("{key}: {error}"))),
-        });
-        opened
-            .await
-            .map_err(|error| Error::Failed(error.to_string()))?
+        })
+        .await
     }
 
     /// Removes an object; one that is not there is no error.
@@ -204,22 +221,45 @@ impl FileStore {
         }
     }
 
-    /// Answers when the store can be read; for health.
+    /// Answers when the store can be read and is still the one that was opened (a volume may have been unmounted, or
+    /// another mounted over it); for health.
     ///
     /// # Errors
     /// [`Error::Unusable`] naming the directory.
     pub async fn ping(&self) -> Result<(), Error> {
-        let dir = self.dir.clone();
-        let marker = tokio::task::spawn_blocking(move || {
-            marker::read(&dir).map_err(|error| Error::Unusable {
-                dir,
-                why: error.to_string(),
-            })
-        });
-        marker
-            .await
-            .map_err(|error| Error::Failed(error.to_string()))?
-            .map(drop)
+        let (dir, id) = (self.dir.clone(), self.id);
+        blocking(move || {
+            let why = match marker::read(&dir) {
+                Ok(found) if found == id => return Ok(()),
+                Ok(found) => format!("holds the store {found} instead of {id}"),
+                Err(error) => error.to_string(),
+            };
+            Err(Error::Unusable { dir, why })
+        })
+        .await
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(outcome) => outcome,
+        Err(panic) => Err(Error::Failed(panic.to_string())),
+    }
+}
+
+fn remains(key: &str, removed: Result<(), Error>) {
+    if let Err(error) = removed {
+        tracing::warn!(%error, key, "a part of {key} stays in the file store: {error}");
+    }
+}
+
+/// Names an absent object by its key: the store names it by its path on this machine, which is nobody's business.
+fn named(error: object_store::Error, key: &str) -> Error {
+    match error.into() {
+        Error::NotFound(_) => Error::NotFound(key.to_owned()),
+        error => error,
     }
 }
 
@@ -284,7 +324,7 @@ pub async fn next_piece(
             .map_err(|error| Error::Aborted(error.to_string())),
         Err(_) => Err(Error::Aborted(format!(
             "silent for {} s",
-            idle_timeout.as_secs()
+            idle_timeout.as_secs_f64()
         ))),
     }
 }

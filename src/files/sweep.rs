@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::{Error, FileStore};
+use super::{Error, FileStore, blocking};
 
 /// Deepest directory below the store that is looked into: `projects/{id}/results/{id}`.
 const DEPTH_MAX: u32 = 4;
@@ -23,11 +23,10 @@ impl FileStore {
         silent_for: Duration,
     ) -> Result<u64, Error> {
         let (root, before) = (self.dir.clone(), now - silent_for);
-        let sweeping = tokio::task::spawn_blocking(move || sweep(&root, before, DEPTH_MAX));
-        match sweeping.await {
-            Ok(outcome) => outcome.map_err(|error| Error::Failed(error.to_string())),
-            Err(panic) => Err(Error::Failed(panic.to_string())),
-        }
+        blocking(move || {
+            sweep(&root, before, DEPTH_MAX).map_err(|error| Error::Failed(error.to_string()))
+        })
+        .await
     }
 }
 
@@ -45,7 +44,8 @@ fn sweep(dir: &Path, before: DateTime<Utc>, depth_left: u32) -> io::Result<u64> 
     Ok(removed)
 }
 
-/// The name that object_store (0.14, `staged_upload_path`) gives to an upload in progress: no key has a `#`.
+/// The name that object_store (0.14, `staged_upload_path`) gives to an upload in progress, and the marker to its
+/// draft: no key has a `#`.
 fn is_staged(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     name.rsplit_once('#').is_some_and(|(_, number)| {

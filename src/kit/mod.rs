@@ -3,8 +3,10 @@
 
 pub mod clock;
 pub mod compute;
+pub mod hex;
 pub mod id;
 pub mod instance;
 pub mod lifecycle;
 pub mod metrics;
 pub mod retry;
+pub mod secret;

@@ -12,6 +12,7 @@ pub mod password;
 pub mod realtime;
 pub mod segment;
 pub mod serve;
+pub mod sign_in_link;
 pub mod standalone;
 pub mod start;
 pub mod token;

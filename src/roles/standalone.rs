@@ -3,7 +3,6 @@
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use serde::Serialize;
 
@@ -14,9 +13,8 @@ use crate::kit::lifecycle::Lifecycle;
 use crate::realtime;
 use crate::roles::args::StandaloneArgs;
 use crate::roles::start::{self, Role, Started};
-use crate::roles::{output, serve, worker};
+use crate::roles::{output, serve, sign_in_link, worker};
 use crate::settings::Settings;
-use crate::state::sessions::SignInCodes;
 
 /// The account that the first start makes.
 const ADMIN_EMAIL: &str = "admin@localhost";
@@ -66,7 +64,9 @@ impl Running {
         worker::start_worker(&started.app);
         start::announce(&started, ops);
         let admin = administrator(&started.app).await?;
-        let sign_in_link = sign_in_link(&started.app, &admin, address).await?;
+        let (state, listener) = (started.app.state.clone(), address.to_string());
+        let sign_in_link =
+            sign_in_link::create(state, &started.app.settings, admin.id, &listener).await?;
         Ok(Self {
             started,
             address,
@@ -116,16 +116,4 @@ async fn administrator(app: &App) -> anyhow::Result<User> {
         password_hash: None,
     };
     Ok(users::create(&app.db, &*app.clock, new).await?)
-}
-
-async fn sign_in_link(app: &App, admin: &User, address: SocketAddr) -> anyhow::Result<String> {
-    let lifetime = Duration::from_secs(app.settings.auth.sign_in_link_s);
-    let code = SignInCodes::new(app.state.clone())
-        .create(admin.id, lifetime)
-        .await?;
-    let base = match app.settings.http.public_url.trim_end_matches('/') {
-        "" => format!("http://{address}"),
-        url => url.to_owned(),
-    };
-    Ok(format!("{base}/#sign-in={code}"))
 }

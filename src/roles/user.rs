@@ -10,12 +10,11 @@ use serde::Serialize;
 use crate::db::Db;
 use crate::domain::users::{self, NewUser, Passwords, Role, User};
 use crate::kit::clock::SystemClock;
-use crate::kit::id::UserId;
 use crate::roles::args::{UserAction, UserArgs, UserRole};
-use crate::roles::output;
 use crate::roles::password::PasswordArgs;
+use crate::roles::{output, sign_in_link};
 use crate::settings::Settings;
-use crate::state::sessions::{Sessions, SignInCodes};
+use crate::state::sessions::Sessions;
 use crate::state::{self, SharedState};
 
 /// Most accounts that are listed.
@@ -54,7 +53,9 @@ pub async fn run(args: UserArgs, settings: Settings) -> anyhow::Result<ExitCode>
         }
         UserAction::SignInLink { email } => {
             let user = by_email(&db, &email).await?;
-            let link = sign_in_link(&settings, user.id).await?;
+            let listener = format!("{}:{}", settings.http.host, settings.http.port);
+            let state = shared_state(&settings).await?;
+            let link = sign_in_link::create(state, &settings, user.id, &listener).await?;
             print(args.json, &Link { sign_in: &link }, &link)?;
         }
     }
@@ -122,17 +123,6 @@ async fn list(db: &Db, json: bool) -> anyhow::Result<()> {
 
 async fn hash(password: &secrecy::SecretString) -> anyhow::Result<String> {
     Ok(Passwords::new(1)?.hash(password.expose_secret()).await?)
-}
-
-async fn sign_in_link(settings: &Settings, user: UserId) -> anyhow::Result<String> {
-    let codes = SignInCodes::new(shared_state(settings).await?);
-    let lifetime = Duration::from_secs(settings.auth.sign_in_link_s);
-    let code = codes.create(user, lifetime).await?;
-    let base = match settings.http.public_url.trim_end_matches('/') {
-        "" => format!("http://{}:{}", settings.http.host, settings.http.port),
-        url => url.to_owned(),
-    };
-    Ok(format!("{base}/#sign-in={code}"))
 }
 
 async fn sessions(settings: &Settings) -> anyhow::Result<Sessions> {

@@ -13,7 +13,6 @@ pub mod memory;
 pub mod redis;
 pub mod sessions;
 pub mod sign_in_codes;
-mod token;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -11,10 +11,11 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 pub use super::sign_in_codes::SignInCodes;
-use super::token::{hash, random_token};
 use super::{Error, SharedState, When};
 use crate::kit::clock::SharedClock;
+use crate::kit::hex::hex;
 use crate::kit::id::UserId;
+use crate::kit::secret;
 
 /// A session in use is written at most this often by one process; a tenth of the idle time where that is less.
 const WRITE_INTERVAL_MAX: Duration = Duration::from_secs(60);
@@ -81,10 +82,10 @@ impl Sessions {
     /// When the store does not answer.
     pub async fn create(&self, user: UserId, metadata: Metadata) -> Result<String, Error> {
         self.make_room(user).await?;
-        let token = random_token();
+        let token = secret::random();
         let now = self.clock.now();
         let session = Session {
-            id: hash(&token),
+            id: hex(secret::digest(&token)),
             user,
             created_at: now,
             last_seen_at: now,
@@ -107,7 +108,7 @@ impl Sessions {
     /// # Errors
     /// When the store does not answer.
     pub async fn lookup(&self, token: &str) -> Result<Option<Session>, Error> {
-        let id = hash(token);
+        let id = hex(secret::digest(token));
         let Some(record) = self.state.get(&session_key(&id)).await? else {
             return Ok(None);
         };
@@ -132,7 +133,7 @@ impl Sessions {
     /// # Errors
     /// When the store does not answer.
     pub async fn end(&self, token: &str) -> Result<bool, Error> {
-        let id = hash(token);
+        let id = hex(secret::digest(token));
         let Some(record) = self.state.take(&session_key(&id)).await? else {
             return Ok(false);
         };

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::token::{hash, random_token};
 use super::{Error, SharedState, When};
+use crate::kit::hex::hex;
 use crate::kit::id::UserId;
+use crate::kit::secret;
 
 /// The codes in a state store.
 #[derive(Debug, Clone)]
@@ -25,7 +26,7 @@ impl SignInCodes {
     /// # Errors
     /// When the store does not answer.
     pub async fn create(&self, user: UserId, lifetime: Duration) -> Result<String, Error> {
-        let code = random_token();
+        let code = secret::random();
         let user = Bytes::from(user.to_string());
         self.state
             .put(&code_key(&code), user, lifetime, When::Always)
@@ -51,7 +52,7 @@ impl SignInCodes {
 }
 
 fn code_key(code: &str) -> String {
-    format!("sign-in:{}", hash(code))
+    format!("sign-in:{}", hex(secret::digest(code)))
 }
 
 #[cfg(test)]

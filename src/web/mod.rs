@@ -1,13 +1,13 @@
 //! The page, embedded: a few files without dependencies, served under a strict policy. It uses the same routes as every
 //! other client.
 
-use std::fmt::Write;
-
 use axum::Router;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::{HeaderMap, StatusCode, header};
 use sha2::{Digest, Sha256};
+
+use crate::kit::hex::hex;
 
 /// Nothing from elsewhere, nothing inline, in nobody's frame. `blob:` and `data:` are for pictures that the page has
 /// before they are stored.
@@ -84,12 +84,7 @@ fn answer(asset: Asset, tag: &str, headers: &HeaderMap) -> Response {
 /// A strong validator: the first half of the text's SHA-256.
 fn tag(text: &str) -> String {
     let digest = Sha256::digest(text);
-    let mut tag = String::from("\"");
-    for byte in &digest[..16] {
-        // Writing to a string does not fail.
-        let _ = write!(tag, "{byte:02x}");
-    }
-    tag + "\""
+    format!("\"{}\"", hex(&digest[..16]))
 }
 
 #[cfg(test)]

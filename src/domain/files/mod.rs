@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Serialize, Serializer};
 
 use crate::db::Tx;
+use crate::kit::hex::hex;
 use crate::kit::id::{FileId, ProjectId, UserId};
 
 use super::Error;
@@ -57,11 +58,6 @@ pub async fn find(tx: &mut Tx, id: FileId) -> Result<Option<File>, Error> {
 /// Only the database's own.
 pub async fn bytes_of(tx: &mut Tx, project: ProjectId) -> Result<u64, Error> {
     Ok(store::bytes_of(tx, project).await?)
-}
-
-/// A digest in hexadecimal digits.
-pub fn hex(digest: &[u8; 32]) -> String {
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn as_hex<S: Serializer>(digest: &[u8; 32], serializer: S) -> Result<S::Ok, S::Error> {

@@ -20,6 +20,7 @@ use crate::events::{Event, Fact};
 use crate::files::{FileStore, Stored, file_key, next_piece};
 use crate::kit::clock::SharedClock;
 use crate::kit::compute::ComputePool;
+use crate::kit::hex::hex;
 use crate::kit::id::{FileId, ImageId, ProjectId};
 use crate::kit::metrics;
 use crate::segment::{self, Inspection};
@@ -144,7 +145,7 @@ impl Uploads {
                 error => error.into(),
             })?;
         let listed = self.list(upload, file, &object_key, &stored).await;
-        if !matches!(&listed, Ok(outcome) if !outcome.replayed)
+        if !may_be_listed(&listed)
             && let Err(error) = self.files.delete(&object_key).await
         {
             tracing::warn!(%error, object_key, "the unlisted object {object_key} stays: {error}");
@@ -289,6 +290,16 @@ impl Uploads {
     }
 }
 
+/// Whether the object may belong to a row. A database that fell silent may have committed: a needless object costs
+/// space, a missing one is a lost file.
+const fn may_be_listed(listed: &Result<Outcome<Image>, Error>) -> bool {
+    use crate::db::Error::{Other, Unavailable};
+    match listed {
+        Ok(outcome) => !outcome.replayed,
+        Err(error) => matches!(error, Error::Db(Unavailable(_) | Other(_))),
+    }
+}
+
 fn request(upload: &Upload<'_>, sha256: &[u8; 32]) -> Result<Request, Error> {
     let project = upload.project.as_uuid();
     let parts: [&[u8]; 4] = [
@@ -307,7 +318,7 @@ fn file_stored(clock: &SharedClock, file: &File) -> Event {
         uploaded_by: file.uploaded_by,
         name: file.name.clone(),
         size_bytes: file.size_bytes.cast_signed(),
-        sha256: files::hex(&file.sha256),
+        sha256: hex(file.sha256),
         media_type: file.media_type.clone(),
     });
     Event::new(fact, &**clock)

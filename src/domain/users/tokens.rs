@@ -1,18 +1,15 @@
 //! API tokens: 256 random bits that are shown once; the database keeps their SHA-256 alone.
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta, Utc};
-use rand::RngCore;
 use secrecy::SecretString;
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 
 use crate::db::{Db, run_tx};
 use crate::domain::Error;
 use crate::domain::access::Principal;
 use crate::kit::clock::Clock;
 use crate::kit::id::{TokenId, UserId};
+use crate::kit::secret::{self, digest};
 
 use super::{checked_name, store};
 
@@ -67,7 +64,7 @@ pub async fn create_token(
         expires_at: lifetime.map(|lifetime| now + lifetime),
         last_used_at: None,
     };
-    let secret = new_secret();
+    let secret = format!("{PREFIX}{}", secret::random());
     let made = run_tx!(db, "token.create", |tx| -> Result<(), Error> {
         Ok(store::insert_token(tx, &token, &digest(&secret)).await?)
     });
@@ -134,14 +131,4 @@ pub async fn principal_of_token(
         user: user.id,
         role: user.role,
     }))
-}
-
-fn new_secret() -> String {
-    let mut bytes = [0_u8; 32];
-    rand::rng().fill_bytes(&mut bytes);
-    format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes))
-}
-
-fn digest(secret: &str) -> [u8; 32] {
-    Sha256::digest(secret.as_bytes()).into()
 }
