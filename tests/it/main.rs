@@ -4,11 +4,13 @@
 mod auth;
 mod conformance;
 mod embedded_log;
+mod failure;
 mod http;
 mod images;
 mod jobs_api;
 mod kafka_members;
 mod outbox;
 mod projects;
+mod roles;
 mod services;
 mod support;
