@@ -139,8 +139,9 @@ impl App {
         });
     }
 
-    /// Closes the database; what must be written has been.
+    /// Closes database and state store; what must be written has been.
     pub async fn close(&self) {
+        self.state.close().await;
         self.db.close().await;
     }
 

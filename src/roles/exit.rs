@@ -104,7 +104,9 @@ fn code_of_cause(cause: &(dyn StdError + 'static)) -> Option<Code> {
 
 fn of_database(error: &db::Error) -> Code {
     match error {
-        db::Error::PoolExhausted | db::Error::Unavailable(_) => Code::Unavailable,
+        db::Error::PoolExhausted | db::Error::Unavailable(_) | db::Error::Unreachable { .. } => {
+            Code::Unavailable
+        }
         // Schema: another process may be bringing it up to date just now.
         db::Error::Conflict(_) | db::Error::Migration(_) => Code::Temporary,
         db::Error::Settings(_) => Code::Config,

@@ -18,8 +18,7 @@ pub async fn run(_args: RealtimeArgs, settings: Settings) -> anyhow::Result<Exit
         &started.app.settings.realtime.host,
         started.app.settings.realtime.port,
     );
-    let address = start::serve_public(&started, realtime::routes(), host, port).await?;
-    tracing::info!("realtime listens on {address}");
+    start::serve_public(&started, realtime::routes(), host, port).await?;
     start::announce(&started, ops);
     start::end(&started).await
 }

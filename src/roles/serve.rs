@@ -23,8 +23,7 @@ pub async fn run(_args: ServeArgs, settings: Settings) -> anyhow::Result<ExitCod
         &started.app.settings.http.host,
         started.app.settings.http.port,
     );
-    let address = start::serve_public(&started, routes(&started)?, host, port).await?;
-    tracing::info!("serve listens on {address}");
+    start::serve_public(&started, routes(&started)?, host, port).await?;
     start::announce(&started, ops);
     start::end(&started).await
 }

@@ -13,7 +13,7 @@ use crate::db;
 use crate::health::{Check, Health, Identity, Kind, Rules};
 use crate::http::{Limits, Listener, Stack, probes, serve, standard};
 use crate::kit::clock::SystemClock;
-use crate::kit::lifecycle::Lifecycle;
+use crate::kit::lifecycle::{Ending, Lifecycle};
 use crate::kit::metrics;
 use crate::ops::{self, Ops};
 use crate::settings::{Readiness, Settings};
@@ -162,6 +162,9 @@ pub async fn serve_public(
 
 fn serve_on(started: &Started, listener: Listener, router: Router, task: &'static str) {
     let app = &started.app;
+    let address = listener.local_addr();
+    // With port 0 this line is where the address can be learned from.
+    tracing::info!(listener = task, %address, "{task} listens on {address}");
     let router = standard(
         router,
         &Stack::from_settings(app.instance.clone(), &app.settings.http),
@@ -214,7 +217,9 @@ pub async fn end(started: &Started) -> anyhow::Result<ExitCode> {
         .lifecycle
         .run_until_ended(parts + ENDING_SLACK)
         .await?;
-    started.app.close().await;
+    if ending != Ending::Forced {
+        started.app.close().await;
+    }
     tracing::info!("ended: {ending:?}");
     Ok(ending.exit_code())
 }

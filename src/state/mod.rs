@@ -102,6 +102,9 @@ pub trait StateStore: Send + Sync + std::fmt::Debug + 'static {
 
     /// Answers when the store does; fails within the command time-out when it does not.
     async fn ping(&self) -> Result<(), Error>;
+
+    /// Ends subscriptions and connections, where there are any; nothing is asked of the store afterwards.
+    async fn close(&self) {}
 }
 
 /// The receiving end of a channel. Dropping it unsubscribes.

@@ -233,6 +233,10 @@ impl StateStore for Redis {
         let pong: Result<Value, _> = self.client().ping(None).await;
         pong.map(drop).map_err(|error| self.error(error))
     }
+
+    async fn close(&self) {
+        Self::close(self).await;
+    }
 }
 
 impl fmt::Debug for Redis {

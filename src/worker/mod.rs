@@ -193,6 +193,13 @@ impl Worker {
 
     fn start_run(&self, claimed: Claimed, permit: OwnedSemaphorePermit) {
         let run = self.running.begin(claimed.clone());
+        if claimed.job.cancel_requested {
+            // Asked of an earlier run, which ended in another way before it heard of it.
+            self.running.interrupt(&claimed, Interrupt::Cancelled);
+        } else if self.lifecycle.is_draining() {
+            // Claimed while the signal came: whoever stays has more time for it.
+            self.running.interrupt(&claimed, Interrupt::Draining);
+        }
         let worker = self.clone();
         self.lifecycle.spawn("worker.job", async move {
             worker.run(&claimed, &run).await;
@@ -323,8 +330,9 @@ impl Worker {
     }
 
     async fn renew_rows_once(&self) {
-        if !self.running.is_empty()
-            && let Err(error) = self.jobs.renew_rows().await
+        let running = self.running.claims();
+        if !running.is_empty()
+            && let Err(error) = self.jobs.renew_rows(&running).await
         {
             tracing::warn!(%error, "row leases were not renewed: {error}");
         }

@@ -4,6 +4,7 @@
 mod auth;
 mod conformance;
 mod embedded_log;
+mod failure;
 mod files;
 mod http;
 mod images;
@@ -11,5 +12,6 @@ mod jobs_api;
 mod kafka_members;
 mod outbox;
 mod projects;
+mod roles;
 mod services;
 mod support;

@@ -54,6 +54,10 @@ impl Jobs {
             self.finish_many(tx, &[(job, &finished.result, &stored)])
                 .await
         });
+        let written = match written {
+            Err(Error::Fenced(_)) if self.is_completed(job).await? => Ok(()),
+            written => written,
+        };
         if matches!(written, Err(Error::Fenced(_))) {
             segmentations::discard(&self.files, &stored).await;
         }
@@ -67,6 +71,14 @@ impl Jobs {
             now,
         )
         .await
+    }
+
+    /// Whether this very attempt completed the job: an earlier try was committed and its answer lost. Its result
+    /// stands, and the object in the file store is the committed one's.
+    async fn is_completed(&self, job: &Job) -> Result<bool, Error> {
+        let mut tx = self.db.reader().await?;
+        let row = store::by_id(&mut tx, job.id).await?;
+        Ok(row.is_some_and(|row| row.status == Status::Completed && row.attempt == job.attempt))
     }
 
     /// Writes results, job rows and events inside the caller's transaction.
@@ -196,6 +208,9 @@ impl Jobs {
             .await
         {
             tracing::warn!(%error, job = %job.id, "job {} leaves the queue when its lease runs out: {error}", job.id);
+        } else if let Release::Again(delay) = ended.release {
+            // A queue that lost its memory while the job ran knows the job, but not its priority.
+            self.offer_after(std::slice::from_ref(job), delay).await;
         }
         self.push
             .job_status(job.id, job.attempt, ended.status)

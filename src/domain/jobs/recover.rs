@@ -38,12 +38,17 @@ impl Jobs {
             .collect();
         for job in rows {
             match self.take_from_the_dead(&job).await? {
-                Status::Queued => again.push(job.id),
+                Status::Queued => again.push(job),
                 _ => gone.push(job.id),
             }
         }
         self.queue.remove(&gone).await?;
-        self.queue.requeue(&again).await?;
+        let ids: Vec<JobId> = again.iter().map(|job| job.id).collect();
+        self.queue.requeue(&ids).await?;
+        if !again.is_empty() {
+            // A queue that lost its memory while they ran knows the jobs, but not their priorities.
+            self.offer(&again).await;
+        }
         metrics::jobs_reaped(again.len() as u64);
         Ok(again.len())
     }

@@ -99,10 +99,16 @@ const CLOSE_ATTEMPT: &str = "
     set ended_at = $3, outcome = $4, error_class = $5, error_text = $6
     where job_id = $1 and attempt = $2";
 
-const PROLONG: &str = "
+const PROLONG_POSTGRES: &str = "
     update queue_jobs
     set lease_expires_at = $2
-    where lease_owner = $1 and status = 'running'";
+    where lease_owner = $1 and status = 'running'
+        and id in (select value::uuid from json_array_elements_text($3::json))";
+
+const PROLONG_SQLITE: &str = "
+    update queue_jobs
+    set lease_expires_at = $2
+    where lease_owner = $1 and status = 'running' and id in (select unhex(value, '-') from json_each($3))";
 
 const COMPLETE: &str = "
     update queue_jobs
@@ -272,10 +278,18 @@ pub(super) async fn close_attempt(
     Ok(())
 }
 
-pub(super) async fn prolong(tx: &mut Tx, owner: &str, until: DateTime<Utc>) -> Result<(), Error> {
-    on_tx!(tx, |conn| sqlx::query(PROLONG)
+pub(super) async fn prolong(
+    tx: &mut Tx,
+    owner: &str,
+    jobs: &[JobId],
+    until: DateTime<Utc>,
+) -> Result<(), Error> {
+    let jobs = batch::list(jobs)?;
+    let statement = tx.dialect().pick(PROLONG_POSTGRES, PROLONG_SQLITE);
+    on_tx!(tx, |conn| sqlx::query(statement)
         .bind(owner)
         .bind(until)
+        .bind(jobs)
         .execute(conn)
         .await
         .map(drop))?;

@@ -193,14 +193,17 @@ impl Jobs {
     /// Tells the queue of waiting jobs. A failure is logged and left to the reconciler: the rows are there.
     pub(super) async fn offer(&self, jobs: &[Job]) {
         let now = self.clock.now();
-        let offers: Vec<Offer> = jobs
-            .iter()
-            .map(|job| Offer {
-                job: job.id,
-                priority: job.priority,
-                delay: (job.scheduled_at - now).to_std().unwrap_or(Duration::ZERO),
-            })
-            .collect();
+        let due = |job: &Job| (job.scheduled_at - now).to_std().unwrap_or(Duration::ZERO);
+        self.tell(jobs.iter().map(|job| offer(job, due(job)))).await;
+    }
+
+    /// As [`Jobs::offer`], for jobs that are due after `delay`, whatever their rows said when they were read.
+    pub(super) async fn offer_after(&self, jobs: &[Job], delay: Duration) {
+        self.tell(jobs.iter().map(|job| offer(job, delay))).await;
+    }
+
+    async fn tell(&self, offers: impl Iterator<Item = Offer> + Send) {
+        let offers: Vec<Offer> = offers.collect();
         if let Err(error) = self.queue.offer(&offers).await {
             let count = offers.len();
             tracing::warn!(%error, count, "{count} job(s) wait for the reconciler: {error}");
@@ -216,6 +219,14 @@ fn check_parameters(place: usize, parameters: &Parameters) -> Result<(), Error> 
         };
         Error::invalid(field, error.to_string())
     })
+}
+
+const fn offer(job: &Job, delay: Duration) -> Offer {
+    Offer {
+        job: job.id,
+        priority: job.priority,
+        delay,
+    }
 }
 
 fn checked_task_id(place: usize, asked: Option<&str>, id: JobId) -> Result<String, Error> {

@@ -2,6 +2,8 @@
 
 pub mod app;
 pub mod pictures;
+pub mod process;
+pub mod product;
 pub mod redis_server;
 pub mod services;
 

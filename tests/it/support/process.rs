@@ -1,0 +1,178 @@
+//! The built executable as a process of its own: started with settings by its environment, watched by its log and its
+//! operator listener, and sent signals. Only what was started here is ever signalled.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tokio::process::{Child, Command};
+
+use super::eventually;
+
+/// How long a process may take to be ready, on a machine that does other things too.
+const READY: Duration = Duration::from_secs(30);
+
+/// A process that runs; killed with this value.
+pub struct Process {
+    child: Child,
+    log: PathBuf,
+    ops: String,
+    client: reqwest::Client,
+}
+
+/// The executable with a command line and settings, and nothing else of this process's environment.
+pub fn command(arguments: &[&str], settings: &[(String, String)]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_spheroctl"));
+    command.args(arguments).env_clear().kill_on_drop(true);
+    for (key, value) in settings {
+        let name = key.to_ascii_uppercase().replace('.', "__");
+        command.env(format!("SPHEROCTL__{name}"), value);
+    }
+    command
+}
+
+impl Process {
+    /// Starts a role and waits until it is ready.
+    pub async fn start(arguments: &[&str], settings: &[(String, String)], log: &Path) -> Self {
+        let mut settings = settings.to_vec();
+        settings.push(("log.format".into(), "json".into()));
+        let file = File::create(log).expect("a log file");
+        let child = command(arguments, &settings)
+            .stdin(Stdio::null())
+            .stdout(file.try_clone().expect("a log file"))
+            .stderr(file)
+            .spawn()
+            .expect("the executable starts");
+        let mut process = Self {
+            child,
+            log: log.to_owned(),
+            ops: String::new(),
+            client: reqwest::Client::builder()
+                .no_proxy()
+                .build()
+                .expect("a client"),
+        };
+        process.ops = process.listener("ops.http").await;
+        eventually("the role is ready", READY, async || {
+            process.probe("/readyz").await == Some(200)
+        })
+        .await;
+        process
+    }
+
+    /// `http://host:port` of the public listener.
+    pub async fn public(&self) -> String {
+        self.listener("public.http").await
+    }
+
+    /// The address that the log tells of a listener.
+    async fn listener(&self, name: &str) -> String {
+        let find = || {
+            self.lines()
+                .into_iter()
+                .find(|line| line["listener"] == name)
+        };
+        eventually(&format!("{name} listens"), READY, async || find().is_some()).await;
+        let line = find().expect("seen above");
+        format!("http://{}", line["address"].as_str().expect("an address"))
+    }
+
+    /// The log's lines.
+    pub fn lines(&self) -> Vec<Value> {
+        let text = std::fs::read_to_string(&self.log).expect("the log");
+        text.lines()
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .collect()
+    }
+
+    /// Waits for a line with these words.
+    pub async fn says(&self, words: &str) {
+        eventually(&format!("the log says {words:?}"), READY, async || {
+            self.lines()
+                .iter()
+                .any(|line| line["msg"].as_str().is_some_and(|msg| msg.contains(words)))
+        })
+        .await;
+    }
+
+    /// The status of a probe of the operator listener; none where it does not answer.
+    pub async fn probe(&self, path: &str) -> Option<u16> {
+        let answer = self.client.get(format!("{}{path}", self.ops)).send().await;
+        Some(answer.ok()?.status().as_u16())
+    }
+
+    /// The sum of all series of a metric; 0 where there is none yet.
+    pub async fn metric(&self, name: &str) -> f64 {
+        let url = format!("{}/metrics", self.ops);
+        let answer = self.client.get(url).send().await.expect("metrics");
+        let text = answer.text().await.expect("metrics");
+        let of_name = |line: &&str| {
+            let rest = line.strip_prefix(name);
+            rest.is_some_and(|rest| rest.starts_with([' ', '{']))
+        };
+        text.lines()
+            .filter(of_name)
+            .map(|line| {
+                let value = line.rsplit(' ').next().expect("a value");
+                value.parse::<f64>().expect("a number")
+            })
+            .sum()
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id().expect("the process runs")
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(self.id().cast_signed()).expect("a process id");
+        kill_process(pid, signal).expect("the process is ours");
+    }
+
+    /// Kills it without a word.
+    pub async fn kill(&mut self) {
+        self.child.kill().await.expect("the process is ours");
+    }
+
+    /// Its exit code, which it must have within `deadline`.
+    pub async fn exit_code(&mut self, deadline: Duration) -> Option<i32> {
+        let ended = tokio::time::timeout(deadline, self.child.wait()).await;
+        let status = ended.unwrap_or_else(|_| panic!("still there after {deadline:?}"));
+        status.expect("a status").code()
+    }
+
+    /// The most memory that it ever had, in bytes.
+    pub fn peak_memory(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.id());
+        let status = std::fs::read_to_string(path).expect("the process runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = line.expect("VmHWM").trim().trim_end_matches(" kB");
+        kib.parse::<u64>().expect("a number") * 1_024
+    }
+
+    /// How many of its threads have a name that begins so.
+    pub fn threads(&self, name: &str) -> usize {
+        let folder = format!("/proc/{}/task", self.id());
+        let tasks = std::fs::read_dir(folder).expect("the process runs");
+        tasks
+            .filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok())
+            .filter(|comm| comm.starts_with(name))
+            .count()
+    }
+}
+
+impl Drop for Process {
+    /// A failed test shows what its processes said.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+            let tail: Vec<&str> = log.lines().rev().take(40).collect();
+            let tail: Vec<&str> = tail.into_iter().rev().collect();
+            eprintln!("=== {}\n{}", self.log.display(), tail.join("\n"));
+        }
+    }
+}
