@@ -107,17 +107,13 @@ impl Kept {
         self.report(&answer, strict)
     }
 
-    /// The last answer, if any, without waiting; a new one is on its way when it is old.
-    pub(super) fn last(
-        self: &Arc<Self>,
-        lifecycle: &Lifecycle,
-        strict: bool,
-    ) -> Option<CheckReport> {
+    /// The last answer, if any, judged strictly and without waiting; a new one is on its way when it is old.
+    pub(super) fn last(self: &Arc<Self>, lifecycle: &Lifecycle) -> Option<CheckReport> {
         let answer = self.answers.borrow().clone();
         if !answer.as_ref().is_some_and(|answer| self.is_fresh(answer)) {
             self.refresh(lifecycle);
         }
-        Some(self.report(&answer?, strict))
+        Some(self.report(&answer?, true))
     }
 
     /// Starts a run unless one is under way. It is a task of its own: a probe that is given up must not undo it.
@@ -129,11 +125,8 @@ impl Kept {
         lifecycle.spawn("health.check", async move {
             let limit = flight.kept.rules.check_timeout;
             let run = (flight.kept.check.run)();
-            let outcome = timeout(limit, run).await;
-            flight.land(
-                outcome
-                    .unwrap_or_else(|_| Err(format!("no answer within {} ms", limit.as_millis()))),
-            );
+            let late = |_| Err(format!("no answer within {} ms", limit.as_millis()));
+            flight.land(timeout(limit, run).await.unwrap_or_else(late));
         });
     }
 

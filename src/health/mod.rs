@@ -143,6 +143,11 @@ impl Health {
         self.report(checks)
     }
 
+    /// The names of the checks, in order.
+    pub fn names(&self) -> Vec<&'static str> {
+        self.shared.checks.read().keys().copied().collect()
+    }
+
     /// One check, judged strictly; none of that name: None.
     pub async fn check(&self, name: &str) -> Option<CheckReport> {
         let kept = self.shared.checks.read().get(name).cloned()?;
@@ -153,7 +158,7 @@ impl Health {
     pub fn last_known(&self) -> Checks {
         let lifecycle = &self.shared.lifecycle;
         let known = self.kept().into_iter().filter_map(|(name, kept)| {
-            let report = kept.last(lifecycle, true)?;
+            let report = kept.last(lifecycle)?;
             Some((name, [report]))
         });
         known.collect()

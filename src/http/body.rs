@@ -72,7 +72,7 @@ mod tests {
     async fn a_slow_body_passes_and_a_silent_one_fails() {
         let start = Instant::now();
         let frames = futures::stream::iter([9, 9, 11]).then(|seconds| async move {
-            tokio::time::sleep(Duration::from_secs(seconds)).await;
+            sleep(Duration::from_secs(seconds)).await;
             Ok::<_, std::io::Error>(Bytes::from_static(b"x"))
         });
         let body = with_idle_timeout(Body::from_stream(frames), Duration::from_secs(10));

@@ -211,6 +211,7 @@ mod tests {
     fn connect() -> DuplexStream {
         let router = Router::new()
             .route("/", get(|| async { "hello" }))
+            .route("/echo", get(echo))
             .route("/long", get(|| async { "x".repeat(1 << 20) }))
             .route(
                 "/wait",
@@ -298,5 +299,42 @@ mod tests {
         tokio::time::sleep(Duration::from_secs(31)).await;
         let (_, answer) = closed_after(client).await;
         assert!(answer.len() < 1 << 20, "{} bytes came", answer.len());
+    }
+
+    /// Upgrades, and sends every byte back.
+    async fn echo(mut request: axum::extract::Request) -> Response<Body> {
+        let upgrade = hyper::upgrade::on(&mut request);
+        Lifecycle::new().spawn("echo", async move {
+            let mut io = TokioIo::new(upgrade.await.unwrap());
+            let mut byte = [0];
+            while io.read_exact(&mut byte).await.is_ok() {
+                io.write_all(&byte).await.unwrap();
+            }
+        });
+        Response::builder()
+            .status(StatusCode::SWITCHING_PROTOCOLS)
+            .header("connection", "upgrade")
+            .header("upgrade", "echo")
+            .body(Body::empty())
+            .unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_upgraded_connection_keeps_its_own_time() {
+        let mut client = connect();
+        let request =
+            b"GET /echo HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n";
+        client.write_all(request).await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(client.read_u8().await.unwrap());
+        }
+        let head = String::from_utf8(head).unwrap();
+        assert!(head.starts_with("HTTP/1.1 101"), "{head}");
+        for byte in *b"GET" {
+            tokio::time::sleep(Duration::from_secs(1_000)).await;
+            client.write_u8(byte).await.unwrap();
+            assert_eq!(client.read_u8().await.unwrap(), byte);
+        }
     }
 }

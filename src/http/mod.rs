@@ -7,6 +7,7 @@ mod connection;
 mod extract;
 pub mod framing;
 mod layers;
+pub mod probes;
 mod problem;
 mod request_id;
 mod server;

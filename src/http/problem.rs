@@ -14,8 +14,13 @@ const RETRY_AFTER_DEFAULT_S: u64 = 1;
 ///
 /// `type` is a URN, so that no host has to be reachable for it to mean something; `instance` is the request's id.
 #[derive(Debug, Clone, Serialize)]
+#[serde(transparent)]
 #[must_use]
-pub struct Problem {
+pub struct Problem(Box<Document>);
+
+/// What a problem holds; boxed, because a problem is the error of nearly every function of a handler.
+#[derive(Debug, Clone, Serialize)]
+struct Document {
     #[serde(rename = "type")]
     kind: String,
     title: &'static str,
@@ -70,7 +75,7 @@ impl FieldError {
 impl Problem {
     /// A problem of the kind `code` (kebab-case), of which `title` is the constant one-line name.
     pub fn new(status: StatusCode, code: &'static str, title: &'static str) -> Self {
-        Self {
+        Self(Box::new(Document {
             kind: format!("urn:spheroctl:problem:{code}"),
             title,
             status,
@@ -81,54 +86,54 @@ impl Problem {
             retryable: is_transient(status),
             members: Map::new(),
             retry_after_s: None,
-        }
+        }))
     }
 
     /// What happened this time, for a person.
     pub fn detail(mut self, detail: impl Into<String>) -> Self {
-        self.detail = Some(detail.into());
+        self.0.detail = Some(detail.into());
         self
     }
 
     /// Names one more part of the request that is at fault.
     pub fn error(mut self, error: FieldError) -> Self {
-        self.errors.push(error);
+        self.0.errors.push(error);
         self
     }
 
     /// Names all parts of the request that are at fault.
     pub fn errors(mut self, errors: impl IntoIterator<Item = FieldError>) -> Self {
-        self.errors.extend(errors);
+        self.0.errors.extend(errors);
         self
     }
 
     /// Adds an extension member.
     pub fn member(mut self, name: &str, value: impl Into<Value>) -> Self {
-        self.members.insert(name.to_owned(), value.into());
+        self.0.members.insert(name.to_owned(), value.into());
         self
     }
 
     /// Takes a registered type instead of our own (RFC 9457 §4.2).
     pub fn registered_type(mut self, uri: &str) -> Self {
-        uri.clone_into(&mut self.kind);
+        uri.clone_into(&mut self.0.kind);
         self
     }
 
     /// When the request may be sent again, in whole seconds.
     pub fn retry_after_s(mut self, seconds: u64) -> Self {
-        self.retry_after_s = Some(seconds);
+        self.0.retry_after_s = Some(seconds);
         self
     }
 
     /// Says whether the same request may succeed later, where the status does not tell.
     pub fn retryable(mut self, retryable: bool) -> Self {
-        self.retryable = retryable;
+        self.0.retryable = retryable;
         self
     }
 
     /// The status that the answer will have.
     pub fn status(&self) -> StatusCode {
-        self.status
+        self.0.status
     }
 
     /// 400: the request cannot be read.
@@ -224,23 +229,24 @@ impl Problem {
 
     fn retry_after(&self) -> Option<HeaderValue> {
         let always = matches!(
-            self.status,
+            self.0.status,
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
         );
         let default = always.then_some(RETRY_AFTER_DEFAULT_S);
-        self.retry_after_s.or(default).map(HeaderValue::from)
+        self.0.retry_after_s.or(default).map(HeaderValue::from)
     }
 }
 
 impl IntoResponse for Problem {
     fn into_response(mut self) -> Response {
         let id = RequestId::current();
-        self.instance = self
+        self.0.instance = self
+            .0
             .instance
             .or(id.map(|id| format!("urn:spheroctl:request:{id}")));
         // A struct of strings and numbers is always written.
         let body = serde_json::to_vec(&self).unwrap_or_default();
-        let mut response = (self.status, body).into_response();
+        let mut response = (self.0.status, body).into_response();
         let headers = response.headers_mut();
         headers.insert(
             header::CONTENT_TYPE,

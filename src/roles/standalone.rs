@@ -35,7 +35,7 @@ pub async fn run(args: StandaloneArgs, mut settings: Settings) -> anyhow::Result
 }
 
 /// A standalone server that runs; a test starts one in its own process.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Running {
     /// The role with its backends.
     pub started: Started,

@@ -10,12 +10,12 @@ use axum::Router;
 
 use crate::app::App;
 use crate::db;
-use crate::health::{Check, Health, Kind};
+use crate::health::{Check, Health, Identity, Kind, Rules};
 use crate::http::{Limits, Listener, Stack, probes, serve, standard};
 use crate::kit::clock::SystemClock;
 use crate::kit::lifecycle::Lifecycle;
 use crate::ops::{self, Ops};
-use crate::settings::Settings;
+use crate::settings::{Readiness, Settings};
 use crate::state::instances::{Instance, Instances};
 use crate::telemetry;
 
@@ -54,7 +54,19 @@ pub async fn open(settings: Settings, role: Role) -> anyhow::Result<Started> {
 
 /// An opened app with its checks.
 pub fn with_health(app: App, role: Role) -> Started {
-    let health = Health::new(&app.settings.health, app.instance.unique(), app.lifecycle.drain_token());
+    let settings = &app.settings.health;
+    let rules = Rules {
+        strict: settings.readiness == Readiness::Strict,
+        check_timeout: Duration::from_millis(settings.check_timeout_ms),
+        check_interval: Duration::from_millis(settings.check_interval_ms),
+    };
+    let identity = Identity {
+        instance: app.instance.clone(),
+        version: env!("CARGO_PKG_VERSION"),
+        started_at: app.started_at,
+        clock: app.clock.clone(),
+    };
+    let health = Health::start(rules, identity, &app.lifecycle);
     add_checks(&health, &app);
     Started { app, role, health }
 }

@@ -4,6 +4,7 @@
 mod auth;
 mod conformance;
 mod embedded_log;
+mod http;
 mod images;
 mod jobs_api;
 mod kafka_members;

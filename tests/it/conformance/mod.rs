@@ -34,4 +34,4 @@ macro_rules! suite {
         }
     };
 }
-use suite;
+pub(crate) use suite;
