@@ -25,7 +25,10 @@ use crate::state::{self, SharedState};
 
 /// What the decoders accept under these settings.
 pub fn image_limits(settings: &Settings) -> segment::Limits {
-    segment::Limits { max_pixels: settings.segment.pixels_max, ..segment::Limits::default() }
+    segment::Limits {
+        max_pixels: settings.segment.pixels_max,
+        ..segment::Limits::default()
+    }
 }
 
 /// The handles. Clones share them.
@@ -181,7 +184,10 @@ async fn open_state(
         Ok((Arc::new(redis), Arc::new(queue)))
     } else {
         let memory = state::memory::Memory::new(clock.clone());
-        Ok((Arc::new(memory), Arc::new(queue::memory::Memory::new(clock.clone()))))
+        Ok((
+            Arc::new(memory),
+            Arc::new(queue::memory::Memory::new(clock.clone())),
+        ))
     }
 }
 

@@ -78,7 +78,9 @@ pub async fn require_through<T>(
     least: projects::Role,
 ) -> Result<T, Error> {
     let absent = || Error::NotFound { noun, id };
-    let Some((thing, project)) = found else { return Err(absent()) };
+    let Some((thing, project)) = found else {
+        return Err(absent());
+    };
     match require(tx, principal, project, least).await {
         Ok(()) => Ok(thing),
         Err(Error::NotFound { .. }) => Err(absent()),

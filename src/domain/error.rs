@@ -82,12 +82,18 @@ pub enum Error {
 impl Error {
     /// An unacceptable value.
     pub fn invalid(field: impl Into<String>, why: impl Into<String>) -> Self {
-        Self::Invalid { field: field.into(), why: why.into() }
+        Self::Invalid {
+            field: field.into(),
+            why: why.into(),
+        }
     }
 
     /// A thing that is not there for this caller.
     pub fn not_found(noun: &'static str, id: impl ToString) -> Self {
-        Self::NotFound { noun, id: id.to_string() }
+        Self::NotFound {
+            noun,
+            id: id.to_string(),
+        }
     }
 }
 

@@ -62,9 +62,20 @@ impl Push {
 
     /// Tells how far a run has come.
     pub async fn job_progress(&self, id: JobId, attempt: i64, percent: u8) {
-        self.publish(&job_channel(id), &JobMessage::Progress { attempt, percent }).await;
-        let Ok(last) = serde_json::to_vec(&LastProgress { attempt, percent }) else { return };
-        let kept = self.state.put(&progress_key(id), last.into(), PROGRESS_LIFETIME, When::Always).await;
+        self.publish(&job_channel(id), &JobMessage::Progress { attempt, percent })
+            .await;
+        let Ok(last) = serde_json::to_vec(&LastProgress { attempt, percent }) else {
+            return;
+        };
+        let kept = self
+            .state
+            .put(
+                &progress_key(id),
+                last.into(),
+                PROGRESS_LIFETIME,
+                When::Always,
+            )
+            .await;
         if let Err(error) = kept {
             tracing::debug!(%error, "progress of job {id} was not kept: {error}");
         }
@@ -72,13 +83,16 @@ impl Push {
 
     /// Tells where a job stands now.
     pub async fn job_status(&self, id: JobId, attempt: i64, status: Status) {
-        self.publish(&job_channel(id), &JobMessage::Status { attempt, status }).await;
+        self.publish(&job_channel(id), &JobMessage::Status { attempt, status })
+            .await;
     }
 
     /// The messages of a job from now on; `None` where the state store is away and rows must be looked at instead.
     pub async fn watch_job(&self, id: JobId) -> Option<Box<dyn Subscription>> {
         let watched = self.state.subscribe(&job_channel(id)).await;
-        watched.inspect_err(|error| tracing::debug!(%error, "job {id} is not watched: {error}")).ok()
+        watched
+            .inspect_err(|error| tracing::debug!(%error, "job {id} is not watched: {error}"))
+            .ok()
     }
 
     /// The progress that this run last told; 0 where none is known.
@@ -90,7 +104,9 @@ impl Push {
     }
 
     async fn publish(&self, channel: &str, message: &impl Serialize) {
-        let Ok(payload) = serde_json::to_vec(message) else { return };
+        let Ok(payload) = serde_json::to_vec(message) else {
+            return;
+        };
         if let Err(error) = self.state.publish(channel, payload.into()).await {
             tracing::debug!(%error, channel, "nobody was told on {channel}: {error}");
         }

@@ -12,7 +12,10 @@ const NAME: &str = "store-id";
 pub(super) fn read_or_write(dir: &Path) -> Result<Uuid> {
     let draft = dir.join(format!(".{NAME}-{}", Uuid::new_v4().simple()));
     if !dir.join(NAME).exists() {
-        let mut file = OpenOptions::new().write(true).create_new(true).open(&draft)?;
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(&draft)?;
         file.write_all(Uuid::new_v4().to_string().as_bytes())?;
         file.sync_all()?;
         // A link fails where the name is taken, so a half-written or second marker is never seen.
@@ -29,6 +32,10 @@ pub(super) fn read_or_write(dir: &Path) -> Result<Uuid> {
 /// The directory's id.
 pub(super) fn read(dir: &Path) -> Result<Uuid> {
     let text = std::fs::read_to_string(dir.join(NAME))?;
-    Uuid::parse_str(text.trim())
-        .map_err(|_| Error::new(ErrorKind::InvalidData, format!("{NAME} holds {text:?}, not an id")))
+    Uuid::parse_str(text.trim()).map_err(|_| {
+        Error::new(
+            ErrorKind::InvalidData,
+            format!("{NAME} holds {text:?}, not an id"),
+        )
+    })
 }

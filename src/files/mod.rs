@@ -62,7 +62,9 @@ pub struct Reading {
 
 impl std::fmt::Debug for Reading {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Reading").field("size_bytes", &self.size_bytes).finish_non_exhaustive()
+        f.debug_struct("Reading")
+            .field("size_bytes", &self.size_bytes)
+            .finish_non_exhaustive()
     }
 }
 
@@ -74,16 +76,25 @@ impl FileStore {
     pub async fn open(dir: &path::Path) -> Result<Self, Error> {
         let dir = dir.to_owned();
         let opened = tokio::task::spawn_blocking(move || {
-            let unusable = |why: String| Error::Unusable { dir: dir.clone(), why };
+            let unusable = |why: String| Error::Unusable {
+                dir: dir.clone(),
+                why,
+            };
             std::fs::create_dir_all(&dir).map_err(|error| unusable(error.to_string()))?;
             let id = marker::read_or_write(&dir).map_err(|error| unusable(error.to_string()))?;
             let store = LocalFileSystem::new_with_prefix(&dir)
                 .map_err(|error| unusable(error.to_string()))?
                 .with_automatic_cleanup(true)
                 .with_fsync(true);
-            Ok(Self { store: Arc::new(store), dir, id })
+            Ok(Self {
+                store: Arc::new(store),
+                dir,
+                id,
+            })
         });
-        opened.await.map_err(|error| Error::Failed(error.to_string()))?
+        opened
+            .await
+            .map_err(|error| Error::Failed(error.to_string()))?
     }
 
     /// The random id that the store's first opener gave it: instances with one id see the same files.
@@ -140,9 +151,15 @@ impl FileStore {
     /// # Errors
     /// [`Error::NotFound`], or the store's own.
     pub async fn get(&self, key: &str, range: Option<ByteRange>) -> Result<Reading, Error> {
-        let found = self.store.get_opts(&location(key)?, GetOptions::default()).await?;
+        let found = self
+            .store
+            .get_opts(&location(key)?, GetOptions::default())
+            .await?;
         let size_bytes = found.meta.size;
-        let range = range.unwrap_or(ByteRange { start: 0, end: size_bytes });
+        let range = range.unwrap_or(ByteRange {
+            start: 0,
+            end: size_bytes,
+        });
         let stream = match found.payload {
             GetResultPayload::File(file, _) => read_file(file, range).await?,
             // Another store than the local one would answer ranges itself.
@@ -171,7 +188,9 @@ impl FileStore {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(Error::NotFound(key)),
             Err(error) => Err(Error::Failed(format!("{key}: {error}"))),
         });
-        opened.await.map_err(|error| Error::Failed(error.to_string()))?
+        opened
+            .await
+            .map_err(|error| Error::Failed(error.to_string()))?
     }
 
     /// Removes an object; one that is not there is no error.
@@ -192,18 +211,31 @@ impl FileStore {
     pub async fn ping(&self) -> Result<(), Error> {
         let dir = self.dir.clone();
         let marker = tokio::task::spawn_blocking(move || {
-            marker::read(&dir).map_err(|error| Error::Unusable { dir, why: error.to_string() })
+            marker::read(&dir).map_err(|error| Error::Unusable {
+                dir,
+                why: error.to_string(),
+            })
         });
-        marker.await.map_err(|error| Error::Failed(error.to_string()))?.map(drop)
+        marker
+            .await
+            .map_err(|error| Error::Failed(error.to_string()))?
+            .map(drop)
     }
 }
 
-async fn read_file(file: File, range: ByteRange) -> Result<BoxStream<'static, Result<Bytes, Error>>, Error> {
+async fn read_file(
+    file: File,
+    range: ByteRange,
+) -> Result<BoxStream<'static, Result<Bytes, Error>>, Error> {
     let failed = |error: std::io::Error| Error::Failed(error.to_string());
     let mut file = tokio::fs::File::from_std(file);
-    file.seek(SeekFrom::Start(range.start)).await.map_err(failed)?;
+    file.seek(SeekFrom::Start(range.start))
+        .await
+        .map_err(failed)?;
     let bytes = file.take(range.end - range.start);
-    Ok(ReaderStream::with_capacity(bytes, READ_BYTES).map_err(failed).boxed())
+    Ok(ReaderStream::with_capacity(bytes, READ_BYTES)
+        .map_err(failed)
+        .boxed())
 }
 
 async fn send_parts(
@@ -218,7 +250,9 @@ async fn send_parts(
     while let Some(piece) = next_piece(&mut body, idle_timeout).await? {
         bytes += piece.len() as u64;
         if bytes > cap_bytes {
-            return Err(Error::TooLarge { limit_bytes: cap_bytes });
+            return Err(Error::TooLarge {
+                limit_bytes: cap_bytes,
+            });
         }
         digest.update(&piece);
         part.extend_from_slice(&piece);
@@ -230,7 +264,10 @@ async fn send_parts(
     if !part.is_empty() {
         upload.put_part(part.freeze().into()).await?;
     }
-    Ok(Stored { bytes, sha256: digest.finalize().into() })
+    Ok(Stored {
+        bytes,
+        sha256: digest.finalize().into(),
+    })
 }
 
 /// The next piece of a body; `None` at its end.
@@ -242,8 +279,13 @@ pub async fn next_piece(
     idle_timeout: Duration,
 ) -> Result<Option<Bytes>, Error> {
     match tokio::time::timeout(idle_timeout, body.next()).await {
-        Ok(piece) => piece.transpose().map_err(|error| Error::Aborted(error.to_string())),
-        Err(_) => Err(Error::Aborted(format!("silent for {} s", idle_timeout.as_secs()))),
+        Ok(piece) => piece
+            .transpose()
+            .map_err(|error| Error::Aborted(error.to_string())),
+        Err(_) => Err(Error::Aborted(format!(
+            "silent for {} s",
+            idle_timeout.as_secs()
+        ))),
     }
 }
 

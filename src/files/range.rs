@@ -34,16 +34,25 @@ impl ByteRange {
         };
         let (first, last) = (first.trim(), last.trim());
         let range = match (first.parse::<u64>(), last.parse::<u64>()) {
-            (Ok(first), Ok(last)) if first <= last => {
-                Self { start: first, end: last.saturating_add(1).min(size_bytes) }
-            }
-            (Ok(first), Err(_)) if last.is_empty() => Self { start: first, end: size_bytes },
-            (Err(_), Ok(suffix)) if first.is_empty() => {
-                Self { start: size_bytes.saturating_sub(suffix), end: size_bytes }
-            }
+            (Ok(first), Ok(last)) if first <= last => Self {
+                start: first,
+                end: last.saturating_add(1).min(size_bytes),
+            },
+            (Ok(first), Err(_)) if last.is_empty() => Self {
+                start: first,
+                end: size_bytes,
+            },
+            (Err(_), Ok(suffix)) if first.is_empty() => Self {
+                start: size_bytes.saturating_sub(suffix),
+                end: size_bytes,
+            },
             _ => return Ok(None),
         };
-        if range.start < range.end { Ok(Some(range)) } else { Err(BadRange { size_bytes }) }
+        if range.start < range.end {
+            Ok(Some(range))
+        } else {
+            Err(BadRange { size_bytes })
+        }
     }
 }
 
@@ -62,7 +71,13 @@ mod tests {
         assert_eq!(parsed("bytes=900-5000"), range(900, 1_000));
         assert_eq!(parsed("bytes=1000-"), Err(BadRange { size_bytes: 1_000 }));
         assert_eq!(parsed("bytes=-0"), Err(BadRange { size_bytes: 1_000 }));
-        for other in ["items=0-1", "bytes=5-2", "bytes=0-1,3-4", "bytes=x-y", "bytes"] {
+        for other in [
+            "items=0-1",
+            "bytes=5-2",
+            "bytes=0-1,3-4",
+            "bytes=x-y",
+            "bytes",
+        ] {
             assert_eq!(parsed(other), Ok(None), "{other}");
         }
     }

@@ -25,11 +25,18 @@ struct Report {
 /// When a backend does not answer, or holds what this version cannot use.
 pub async fn run(args: MigrateArgs, settings: Settings) -> anyhow::Result<ExitCode> {
     let app = App::open(settings, SystemClock::shared(), Lifecycle::new()).await?;
-    let report = Report { pending: app.migrate(args.check).await?, applied: !args.check };
+    let report = Report {
+        pending: app.migrate(args.check).await?,
+        applied: !args.check,
+    };
     app.close().await;
     print(&args, &report)?;
     let behind = args.check && !report.pending.is_empty();
-    Ok(if behind { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if behind {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
 }
 
 fn print(args: &MigrateArgs, report: &Report) -> anyhow::Result<()> {

@@ -14,7 +14,10 @@ use crate::settings::Settings;
 pub async fn run(_args: RealtimeArgs, settings: Settings) -> anyhow::Result<ExitCode> {
     let started = start::open(settings, Role::Realtime).await?;
     let ops = start::serve_ops(&started).await?;
-    let (host, port) = (&started.app.settings.realtime.host, started.app.settings.realtime.port);
+    let (host, port) = (
+        &started.app.settings.realtime.host,
+        started.app.settings.realtime.port,
+    );
     let address = start::serve_public(&started, realtime::routes(), host, port).await?;
     tracing::info!("realtime listens on {address}");
     start::announce(&started, ops);

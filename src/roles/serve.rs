@@ -19,7 +19,10 @@ use crate::web;
 pub async fn run(_args: ServeArgs, settings: Settings) -> anyhow::Result<ExitCode> {
     let started = start::open(settings, Role::Serve).await?;
     let ops = start::serve_ops(&started).await?;
-    let (host, port) = (&started.app.settings.http.host, started.app.settings.http.port);
+    let (host, port) = (
+        &started.app.settings.http.host,
+        started.app.settings.http.port,
+    );
     let address = start::serve_public(&started, routes(&started)?, host, port).await?;
     tracing::info!("serve listens on {address}");
     start::announce(&started, ops);

@@ -67,7 +67,13 @@ impl Running {
         start::announce(&started, ops);
         let admin = administrator(&started.app).await?;
         let sign_in_link = sign_in_link(&started.app, &admin, address).await?;
-        Ok(Self { started, address, ops, admin, sign_in_link })
+        Ok(Self {
+            started,
+            address,
+            ops,
+            admin,
+            sign_in_link,
+        })
     }
 
     fn greet(&self, args: &StandaloneArgs) -> anyhow::Result<()> {
@@ -80,8 +86,14 @@ impl Running {
             })?);
         }
         let minutes = self.started.app.settings.auth.sign_in_link_s / 60;
-        output::line(&format!("spheroctl runs at {address} (operators: http://{})", self.ops))?;
-        output::line(&format!("Sign in once, within {minutes} minutes: {}", self.sign_in_link))?;
+        output::line(&format!(
+            "spheroctl runs at {address} (operators: http://{})",
+            self.ops
+        ))?;
+        output::line(&format!(
+            "Sign in once, within {minutes} minutes: {}",
+            self.sign_in_link
+        ))?;
         Ok(output::line("Stop with Ctrl-C.")?)
     }
 }
@@ -108,7 +120,9 @@ async fn administrator(app: &App) -> anyhow::Result<User> {
 
 async fn sign_in_link(app: &App, admin: &User, address: SocketAddr) -> anyhow::Result<String> {
     let lifetime = Duration::from_secs(app.settings.auth.sign_in_link_s);
-    let code = SignInCodes::new(app.state.clone()).create(admin.id, lifetime).await?;
+    let code = SignInCodes::new(app.state.clone())
+        .create(admin.id, lifetime)
+        .await?;
     let base = match app.settings.http.public_url.trim_end_matches('/') {
         "" => format!("http://{address}"),
         url => url.to_owned(),

@@ -41,7 +41,10 @@ pub struct Started {
 /// When a backend does not answer, or `spheroctl migrate` has not been run for this version.
 pub async fn open(settings: Settings, role: Role) -> anyhow::Result<Started> {
     let app = App::open(settings, SystemClock::shared(), Lifecycle::new()).await?;
-    let pending = app.migrate(true).await.context("the schema and topics could not be checked")?;
+    let pending = app
+        .migrate(true)
+        .await
+        .context("the schema and topics could not be checked")?;
     if let Some(first) = pending.first() {
         let error = db::Error::Migration(format!(
             "{} migration(s) are pending, the first is {first}; run `spheroctl migrate`",
@@ -94,7 +97,12 @@ fn add_checks(health: &Health, app: &App) {
     let jobs = app.jobs.clone();
     health.add(Check::new("queue", Kind::Shared, move || {
         let jobs = jobs.clone();
-        async move { jobs.depth().await.map(|depth| serde_json::json!(depth)).map_err(|error| error.to_string()) }
+        async move {
+            jobs.depth()
+                .await
+                .map(|depth| serde_json::json!(depth))
+                .map_err(|error| error.to_string())
+        }
     }));
     let files = app.files.clone();
     health.add(Check::new("files", Kind::Local, move || {
@@ -109,7 +117,9 @@ fn add_checks(health: &Health, app: &App) {
 }
 
 fn pinged<E: std::fmt::Display>(answer: Result<(), E>) -> Result<serde_json::Value, String> {
-    answer.map(|()| serde_json::Value::Null).map_err(|error| error.to_string())
+    answer
+        .map(|()| serde_json::Value::Null)
+        .map_err(|error| error.to_string())
 }
 
 /// Serves the operator listener: probes with details and metrics.
@@ -141,14 +151,20 @@ pub async fn serve_public(
 ) -> anyhow::Result<SocketAddr> {
     let listener = Listener::bind(host, port).await?;
     let address = listener.local_addr();
-    let router = routes.merge(probes::routes(started.health.clone(), probes::Details::Hidden));
+    let router = routes.merge(probes::routes(
+        started.health.clone(),
+        probes::Details::Hidden,
+    ));
     serve_on(started, listener, router, "public.http");
     Ok(address)
 }
 
 fn serve_on(started: &Started, listener: Listener, router: Router, task: &'static str) {
     let app = &started.app;
-    let router = standard(router, &Stack::from_settings(app.instance.clone(), &app.settings.http));
+    let router = standard(
+        router,
+        &Stack::from_settings(app.instance.clone(), &app.settings.http),
+    );
     let limits = Limits::from_settings(&app.settings.http, &app.settings.shutdown);
     let lifecycle = app.lifecycle.clone();
     app.lifecycle.spawn_essential(task, async move {
@@ -170,9 +186,12 @@ pub fn announce(started: &Started, ops: SocketAddr) {
         figures: serde_json::json!({ "compute": app.compute.state() }),
     };
     let draining = started.app.lifecycle.drain_token();
-    started.app.lifecycle.spawn("instances.announce", async move {
-        instances.keep_announcing(draining, line).await;
-    });
+    started
+        .app
+        .lifecycle
+        .spawn("instances.announce", async move {
+            instances.keep_announcing(draining, line).await;
+        });
 }
 
 /// Waits for a signal and for everything that was started to end.
@@ -181,8 +200,13 @@ pub fn announce(started: &Started, ops: SocketAddr) {
 /// When the process may not install signal handlers.
 pub async fn end(started: &Started) -> anyhow::Result<ExitCode> {
     let shutdown = &started.app.settings.shutdown;
-    let parts = Duration::from_millis(shutdown.lame_duck_ms + shutdown.http_ms.max(shutdown.work_ms));
-    let ending = started.app.lifecycle.run_until_ended(parts + ENDING_SLACK).await?;
+    let parts =
+        Duration::from_millis(shutdown.lame_duck_ms + shutdown.http_ms.max(shutdown.work_ms));
+    let ending = started
+        .app
+        .lifecycle
+        .run_until_ended(parts + ENDING_SLACK)
+        .await?;
     started.app.close().await;
     tracing::info!("ended: {ending:?}");
     Ok(ending.exit_code())

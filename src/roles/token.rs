@@ -25,7 +25,11 @@ const USERS_MAX: u32 = 10_000;
 pub async fn run(args: TokenArgs, settings: Settings) -> anyhow::Result<ExitCode> {
     let db = Db::open(&settings.database).await?;
     match &args.action {
-        TokenAction::Create { email, name, expires_days } => {
+        TokenAction::Create {
+            email,
+            name,
+            expires_days,
+        } => {
             let user = by_email(&db, email).await?;
             let lifetime = expires_days.map(|days| TimeDelta::days(i64::from(days)));
             let made = users::create_token(&db, &SystemClock, user.id, name, lifetime).await?;
@@ -43,7 +47,9 @@ pub async fn run(args: TokenArgs, settings: Settings) -> anyhow::Result<ExitCode
             for user in owners(&db, None).await? {
                 revoked = revoked || users::revoke_token(&db, user.id, *id).await?;
             }
-            revoked.then_some(()).with_context(|| format!("there is no token {id}"))?;
+            revoked
+                .then_some(())
+                .with_context(|| format!("there is no token {id}"))?;
             output::line(&format!("token {id} is revoked"))?;
         }
     }
@@ -68,7 +74,10 @@ struct Shown<'t> {
 fn print_new(json: bool, made: &users::NewToken) -> std::io::Result<()> {
     let secret = made.secret.expose_secret();
     if json {
-        output::json(&Shown { token: &made.token, secret })
+        output::json(&Shown {
+            token: &made.token,
+            secret,
+        })
     } else {
         output::line(secret)
     }
@@ -78,6 +87,11 @@ fn print(json: bool, user: &User, token: &Token) -> std::io::Result<()> {
     if json {
         return output::json(token);
     }
-    let until = token.expires_at.map_or_else(|| "for ever".to_owned(), |at| format!("until {at}"));
-    output::line(&format!("{} {} {:?} {until}", token.id, user.email, token.name))
+    let until = token
+        .expires_at
+        .map_or_else(|| "for ever".to_owned(), |at| format!("until {at}"));
+    output::line(&format!(
+        "{} {} {:?} {until}",
+        token.id, user.email, token.name
+    ))
 }

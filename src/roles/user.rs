@@ -28,7 +28,12 @@ const LIST_MAX: u32 = 10_000;
 pub async fn run(args: UserArgs, settings: Settings) -> anyhow::Result<ExitCode> {
     let db = Db::open(&settings.database).await?;
     match args.action {
-        UserAction::Create { email, name, role, password } => {
+        UserAction::Create {
+            email,
+            name,
+            role,
+            password,
+        } => {
             let user = create(&db, email, name, role, &password).await?;
             print(args.json, &user, &format!("{} {}", user.id, user.email))?;
         }
@@ -89,12 +94,26 @@ async fn create(
         UserRole::Premium => Role::Premium,
         UserRole::Admin => Role::Admin,
     };
-    Ok(users::create(db, &SystemClock, NewUser { email, name, role, password_hash }).await?)
+    Ok(users::create(
+        db,
+        &SystemClock,
+        NewUser {
+            email,
+            name,
+            role,
+            password_hash,
+        },
+    )
+    .await?)
 }
 
 async fn list(db: &Db, json: bool) -> anyhow::Result<()> {
     for user in users::list(db, LIST_MAX).await? {
-        let state = if user.disabled_at.is_some() { "disabled" } else { "active" };
+        let state = if user.disabled_at.is_some() {
+            "disabled"
+        } else {
+            "active"
+        };
         let line = format!("{} {} {} {state}", user.id, user.email, user.role.name());
         print(json, &user, &line)?;
     }
@@ -118,7 +137,10 @@ async fn sign_in_link(settings: &Settings, user: UserId) -> anyhow::Result<Strin
 
 async fn sessions(settings: &Settings) -> anyhow::Result<Sessions> {
     let state = shared_state(settings).await?;
-    let (idle, absolute) = (settings.auth.session_idle_s, settings.auth.session_absolute_s);
+    let (idle, absolute) = (
+        settings.auth.session_idle_s,
+        settings.auth.session_absolute_s,
+    );
     let (idle, absolute) = (Duration::from_secs(idle), Duration::from_secs(absolute));
     Ok(Sessions::new(state, SystemClock::shared(), idle, absolute))
 }
@@ -129,9 +151,15 @@ async fn shared_state(settings: &Settings) -> anyhow::Result<SharedState> {
                     `spheroctl standalone` prints its own at start";
         return Err(crate::db::Error::Settings(text.to_owned()).into());
     }
-    Ok(std::sync::Arc::new(state::redis::Redis::connect(&settings.redis).await?))
+    Ok(std::sync::Arc::new(
+        state::redis::Redis::connect(&settings.redis).await?,
+    ))
 }
 
 fn print(json: bool, value: &impl Serialize, line: &str) -> std::io::Result<()> {
-    if json { output::json(value) } else { output::line(line) }
+    if json {
+        output::json(value)
+    } else {
+        output::line(line)
+    }
 }

@@ -28,6 +28,7 @@ pub fn start_worker(app: &App) -> Worker {
     let upkeep = Upkeep {
         jobs: app.jobs.clone(),
         db: app.db.clone(),
+        log: app.log.clone(),
         files: app.files.clone(),
         state: app.state.clone(),
         clock: app.clock.clone(),

@@ -72,7 +72,11 @@ pub type Progress<'a> = dyn FnMut(u8) -> ControlFlow<Cancelled> + 'a;
 pub const fn bytes_needed(width: u64, height: u64, bits_per_sample: u64) -> u64 {
     const SAMPLES_PER_PIXEL_MAX: u64 = 4;
     const MASKS: u64 = 5;
-    let sample = if bits_per_sample > 8 { bits_per_sample.div_ceil(8) } else { 1 };
+    let sample = if bits_per_sample > 8 {
+        bits_per_sample.div_ceil(8)
+    } else {
+        1
+    };
     let per_pixel = SAMPLES_PER_PIXEL_MAX * sample + sample + 4 + MASKS;
     width.saturating_mul(height).saturating_mul(per_pixel)
 }

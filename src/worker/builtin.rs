@@ -32,14 +32,17 @@ impl Builtin {
         job: &Job,
         computing: &Computing,
     ) -> Result<Segmentation, Failure> {
-        let (image, file) = images::with_file(&self.db, job.image).await.map_err(unreadable)?;
+        let (image, file) = images::with_file(&self.db, job.image)
+            .await
+            .map_err(unreadable)?;
         let mut reader = self
             .files
             .open_for_decode(&file.object_key)
             .await
             .map_err(|error| unreadable(error.into()))?;
         let page = u32::try_from(job.page).unwrap_or(u32::MAX);
-        let (parameters, limits, computing) = (job.parameters.clone(), self.limits, computing.clone());
+        let (parameters, limits, computing) =
+            (job.parameters.clone(), self.limits, computing.clone());
         let bytes = segment::bytes_needed(image.width, image.height, image.bits_per_sample);
         let segmented = self
             .compute
@@ -73,5 +76,11 @@ fn unreadable(error: Error) -> Failure {
 }
 
 fn failure(class: &str, text: String, permanent: bool) -> Failure {
-    Failure { error: JobError { class: class.to_owned(), text }, permanent }
+    Failure {
+        error: JobError {
+            class: class.to_owned(),
+            text,
+        },
+        permanent,
+    }
 }

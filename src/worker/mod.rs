@@ -28,9 +28,15 @@ pub use upkeep::Upkeep;
 use running::{Interrupt, Run, Running};
 
 /// Waits after a claim that failed because a service is away.
-const CLAIM_BACKOFF: Backoff = Backoff { base: Duration::from_millis(200), cap: Duration::from_secs(5) };
+const CLAIM_BACKOFF: Backoff = Backoff {
+    base: Duration::from_millis(200),
+    cap: Duration::from_secs(5),
+};
 /// Waits between the tries to write how a run ended.
-const ENDING_BACKOFF: Backoff = Backoff { base: Duration::from_millis(200), cap: Duration::from_secs(5) };
+const ENDING_BACKOFF: Backoff = Backoff {
+    base: Duration::from_millis(200),
+    cap: Duration::from_secs(5),
+};
 /// Tries to write how a run ended; meanwhile its lease is renewed. After them the job runs again elsewhere.
 const ENDING_TRIES_MAX: u32 = 8;
 /// Progress is told at most this often.
@@ -83,10 +89,24 @@ pub struct Worker {
 
 impl Worker {
     /// A worker on these handles; nothing runs before [`Worker::start`].
-    pub fn new(jobs: Jobs, push: Push, segmenter: Builtin, lifecycle: Lifecycle, rules: Rules) -> Self {
+    pub fn new(
+        jobs: Jobs,
+        push: Push,
+        segmenter: Builtin,
+        lifecycle: Lifecycle,
+        rules: Rules,
+    ) -> Self {
         let permits = Arc::new(Semaphore::new(rules.concurrency));
         let rules = Arc::new(rules);
-        Self { jobs, push, segmenter, lifecycle, rules, permits, running: Running::default() }
+        Self {
+            jobs,
+            push,
+            segmenter,
+            lifecycle,
+            rules,
+            permits,
+            running: Running::default(),
+        }
     }
 
     /// Starts taking jobs and renewing leases until the process drains.
@@ -147,8 +167,11 @@ impl Worker {
 
     async fn free_permits(&self) -> Vec<OwnedSemaphorePermit> {
         // Safe to ignore: the semaphore is never closed.
-        let mut permits: Vec<_> =
-            Arc::clone(&self.permits).acquire_owned().await.into_iter().collect();
+        let mut permits: Vec<_> = Arc::clone(&self.permits)
+            .acquire_owned()
+            .await
+            .into_iter()
+            .collect();
         while let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
             permits.push(permit);
         }
@@ -188,7 +211,10 @@ impl Worker {
         let job = claimed.job.id;
         let ended = match outcome {
             Ok(Ok(result)) => {
-                let finished = Finished { claimed: claimed.clone(), result };
+                let finished = Finished {
+                    claimed: claimed.clone(),
+                    result,
+                };
                 self.end(|| self.jobs.finish(&finished)).await
             }
             Ok(Err(failure)) => {

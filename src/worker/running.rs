@@ -56,7 +56,10 @@ impl Running {
         let (interrupt, receiver) = watch::channel(None);
         let key = key(&claimed);
         self.runs.lock().insert(key, Entry { claimed, interrupt });
-        Run { interrupt: receiver, computing: Computing::default() }
+        Run {
+            interrupt: receiver,
+            computing: Computing::default(),
+        }
     }
 
     pub(super) fn end(&self, claimed: &Claimed) {
@@ -76,7 +79,11 @@ impl Running {
     }
 
     pub(super) fn claims(&self) -> Vec<Claimed> {
-        self.runs.lock().values().map(|entry| entry.claimed.clone()).collect()
+        self.runs
+            .lock()
+            .values()
+            .map(|entry| entry.claimed.clone())
+            .collect()
     }
 
     pub(super) fn interrupt(&self, claimed: &Claimed, why: Interrupt) {

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use crate::db::{Db, run_tx};
 use crate::domain::jobs::Jobs;
 use crate::domain::{Error, idempotency};
+use crate::events::log::SharedLog;
 use crate::files::FileStore;
 use crate::kit::clock::SharedClock;
 use crate::kit::instance::InstanceId;
@@ -27,6 +28,8 @@ pub struct Upkeep {
     pub jobs: Jobs,
     /// The truth.
     pub db: Db,
+    /// Where old records are dropped.
+    pub log: SharedLog,
     /// Where uploads are left behind.
     pub files: FileStore,
     /// Where the leases of tasks are.
@@ -98,7 +101,10 @@ impl Upkeep {
         let key = format!("upkeep:{}", task.name());
         let owner = Bytes::copy_from_slice(self.instance.unique().as_bytes());
         let lease = interval.mul_f64(0.9);
-        self.state.put(&key, owner, lease, When::Absent).await.unwrap_or(true)
+        self.state
+            .put(&key, owner, lease, When::Absent)
+            .await
+            .unwrap_or(true)
     }
 
     async fn run(&self, task: Task) -> Result<(), Error> {
@@ -108,6 +114,7 @@ impl Upkeep {
             Task::Expire => {
                 let now = self.clock.now();
                 self.files.remove_abandoned(now, ABANDONED_AFTER).await?;
+                self.log.expire().await.map_err(crate::events::Error::from)?;
                 run_tx!(self.db, "idempotency.expire", |tx| -> Result<(), Error> {
                     idempotency::expire(tx, now, EXPIRE_MAX).await.map(drop)
                 })

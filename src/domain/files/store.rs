@@ -38,11 +38,14 @@ struct FileRow {
 
 impl FileRow {
     fn into_file(self) -> Result<File, Error> {
-        let sha256 = self.sha256.try_into().map_err(|digest: Vec<u8>| Error::Inconsistent {
-            table: "files",
-            id: self.id.to_string(),
-            what: format!("a digest of {} bytes is not a SHA-256", digest.len()),
-        })?;
+        let sha256 = self
+            .sha256
+            .try_into()
+            .map_err(|digest: Vec<u8>| Error::Inconsistent {
+                table: "files",
+                id: self.id.to_string(),
+                what: format!("a digest of {} bytes is not a SHA-256", digest.len()),
+            })?;
         Ok(File {
             id: self.id,
             project: self.project_id,
@@ -75,13 +78,17 @@ pub(super) async fn insert(tx: &mut Tx, file: &File) -> Result<(), Error> {
 }
 
 pub(super) async fn by_id(tx: &mut Tx, id: FileId) -> Result<Option<File>, Error> {
-    let row: Option<FileRow> =
-        on_tx!(tx, |conn| sqlx::query_as(BY_ID).bind(id).fetch_optional(conn).await)?;
+    let row: Option<FileRow> = on_tx!(tx, |conn| sqlx::query_as(BY_ID)
+        .bind(id)
+        .fetch_optional(conn)
+        .await)?;
     row.map(FileRow::into_file).transpose()
 }
 
 pub(super) async fn bytes_of(tx: &mut Tx, project: ProjectId) -> Result<u64, Error> {
-    let bytes: i64 =
-        on_tx!(tx, |conn| sqlx::query_scalar(BYTES_OF).bind(project).fetch_one(conn).await)?;
+    let bytes: i64 = on_tx!(tx, |conn| sqlx::query_scalar(BYTES_OF)
+        .bind(project)
+        .fetch_one(conn)
+        .await)?;
     Ok(bytes.unsigned_abs())
 }

@@ -51,7 +51,9 @@ impl Request {
     /// [`Error::Invalid`] for a key that is empty, longer than 64 characters or not `[A-Za-z0-9_-]`.
     pub fn new(principal: UserId, key: &str, parts: &[&[u8]]) -> Result<Self, Error> {
         let key = key.trim().trim_matches('"');
-        let sane = key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
+        let sane = key
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
         if key.is_empty() || key.len() > KEY_CHARS_MAX || !sane {
             return Err(Error::invalid(
                 "Idempotency-Key",
@@ -63,7 +65,11 @@ impl Request {
             digest.update((part.len() as u64).to_le_bytes());
             digest.update(part);
         }
-        Ok(Self { principal, key: key.to_owned(), sha256: digest.finalize().into() })
+        Ok(Self {
+            principal,
+            key: key.to_owned(),
+            sha256: digest.finalize().into(),
+        })
     }
 
     /// Whether this principal's key has a record, whatever was asked; a look before expensive work.
@@ -72,7 +78,9 @@ impl Request {
     /// Only the database's own.
     pub async fn is_recorded(&self, db: &Db) -> Result<bool, Error> {
         let mut tx = db.reader().await?;
-        Ok(store::find(&mut tx, self.principal, &self.key).await?.is_some())
+        Ok(store::find(&mut tx, self.principal, &self.key)
+            .await?
+            .is_some())
     }
 
     /// The outcome of an earlier run of this request, inside the transaction of the effect.
@@ -80,7 +88,9 @@ impl Request {
     /// # Errors
     /// [`Error::IdempotencyMismatch`] when the key belongs to another request.
     pub async fn replay<T: DeserializeOwned>(&self, tx: &mut Tx) -> Result<Option<T>, Error> {
-        let Some(record) = store::find(tx, self.principal, &self.key).await? else { return Ok(None) };
+        let Some(record) = store::find(tx, self.principal, &self.key).await? else {
+            return Ok(None);
+        };
         if record.request_sha256 != self.sha256 {
             return Err(Error::IdempotencyMismatch);
         }
@@ -111,8 +121,19 @@ impl Request {
     /// [`Error::InFlight`] when a twin is being worked on.
     pub async fn enter<'s>(&self, state: &'s dyn StateStore) -> Result<InFlight<'s>, Error> {
         let key = format!("idempotency:{}:{}", self.principal, self.key);
-        match state.put(&key, Bytes::from_static(b"1"), MARKER_LIFETIME, When::Absent).await {
-            Ok(true) => Ok(InFlight { state, key: Some(key) }),
+        match state
+            .put(
+                &key,
+                Bytes::from_static(b"1"),
+                MARKER_LIFETIME,
+                When::Absent,
+            )
+            .await
+        {
+            Ok(true) => Ok(InFlight {
+                state,
+                key: Some(key),
+            }),
             Ok(false) => Err(Error::InFlight),
             Err(error) => {
                 tracing::warn!(%error, "no in-flight marker: {error}");

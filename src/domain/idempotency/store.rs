@@ -33,13 +33,20 @@ struct RecordRow {
     outcome: Json<serde_json::Value>,
 }
 
-pub(super) async fn find(tx: &mut Tx, principal: UserId, key: &str) -> Result<Option<Record>, Error> {
+pub(super) async fn find(
+    tx: &mut Tx,
+    principal: UserId,
+    key: &str,
+) -> Result<Option<Record>, Error> {
     let row: Option<RecordRow> = on_tx!(tx, |conn| sqlx::query_as(FIND)
         .bind(principal)
         .bind(key)
         .fetch_optional(conn)
         .await)?;
-    Ok(row.map(|row| Record { request_sha256: row.request_sha256, outcome: row.outcome.0 }))
+    Ok(row.map(|row| Record {
+        request_sha256: row.request_sha256,
+        outcome: row.outcome.0,
+    }))
 }
 
 pub(super) async fn insert(

@@ -65,7 +65,10 @@ pub async fn authorised(
     least: projects::Role,
 ) -> Result<Image, Error> {
     let found = store::by_id(tx, id).await?;
-    let found = found.map(|image| { let project = image.project; (image, project) });
+    let found = found.map(|image| {
+        let project = image.project;
+        (image, project)
+    });
     access::require_through(tx, principal, ("image", id.to_string()), found, least).await
 }
 
@@ -75,8 +78,9 @@ pub async fn authorised(
 /// [`Error::NotFound`] when it was deleted meanwhile.
 pub async fn with_file(db: &Db, id: ImageId) -> Result<(Image, File), Error> {
     let mut tx = db.reader().await?;
-    let image =
-        store::by_id(&mut tx, id).await?.ok_or_else(|| Error::not_found("image", id))?;
+    let image = store::by_id(&mut tx, id)
+        .await?
+        .ok_or_else(|| Error::not_found("image", id))?;
     let file = files::find(&mut tx, image.file)
         .await?
         .ok_or_else(|| Error::not_found("file", image.file))?;

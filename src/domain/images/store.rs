@@ -76,8 +76,10 @@ pub(super) async fn insert(tx: &mut Tx, image: &Image) -> Result<(), Error> {
 }
 
 pub(super) async fn by_id(tx: &mut Tx, id: ImageId) -> Result<Option<Image>, Error> {
-    let row: Option<ImageRow> =
-        on_tx!(tx, |conn| sqlx::query_as(BY_ID).bind(id).fetch_optional(conn).await)?;
+    let row: Option<ImageRow> = on_tx!(tx, |conn| sqlx::query_as(BY_ID)
+        .bind(id)
+        .fetch_optional(conn)
+        .await)?;
     Ok(row.map(Image::from))
 }
 

@@ -87,7 +87,13 @@ impl Uploads {
         checked_name("name", upload.name)?;
         Request::new(upload.principal.user, upload.key, &[])?;
         let mut tx = self.db.reader().await?;
-        access::require(&mut tx, &upload.principal, upload.project, projects::Role::Editor).await?;
+        access::require(
+            &mut tx,
+            &upload.principal,
+            upload.project,
+            projects::Role::Editor,
+        )
+        .await?;
         let announced = upload.announced_bytes.unwrap_or(0);
         if announced > self.limits.upload_bytes_max {
             metrics::upload_failed("too_large");
@@ -157,16 +163,25 @@ impl Uploads {
         let file = self.file(upload, file, object_key, stored, &inspection)?;
         let image = self.image(&file, &inspection);
         let request = request(upload, &stored.sha256)?;
-        let outcome = run_tx!(self.db, "image.upload", |tx| -> Result<Outcome<Image>, Error> {
+        let outcome = run_tx!(self.db, "image.upload", |tx| -> Result<
+            Outcome<Image>,
+            Error,
+        > {
             if let Some(earlier) = request.replay::<Image>(tx).await? {
-                return Ok(Outcome { value: earlier, replayed: true });
+                return Ok(Outcome {
+                    value: earlier,
+                    replayed: true,
+                });
             }
             self.check_quota(tx, upload.project, stored.bytes).await?;
             files::insert(tx, &file).await?;
             store::insert(tx, &image).await?;
             outbox::stage(tx, &[file_stored(&self.clock, &file)]).await?;
             request.record(tx, &image, self.clock.now()).await?;
-            Ok(Outcome { value: image.clone(), replayed: false })
+            Ok(Outcome {
+                value: image.clone(),
+                replayed: false,
+            })
         })?;
         if !outcome.replayed {
             metrics::upload_stored(stored.bytes);
@@ -192,7 +207,10 @@ impl Uploads {
         let request = request(upload, &digest.finalize().into())?;
         let mut tx = self.db.reader().await?;
         match request.replay::<Image>(&mut tx).await? {
-            Some(earlier) => Ok(Outcome { value: earlier, replayed: true }),
+            Some(earlier) => Ok(Outcome {
+                value: earlier,
+                replayed: true,
+            }),
             None => Err(Error::InFlight),
         }
     }
@@ -208,7 +226,10 @@ impl Uploads {
             })
             .await
             .map_err(|error| Error::Internal(error.to_string()))?;
-        inspected.map_err(|source| Error::BadImage { file: name.to_owned(), source })
+        inspected.map_err(|source| Error::BadImage {
+            file: name.to_owned(),
+            source,
+        })
     }
 
     fn file(
@@ -252,19 +273,30 @@ impl Uploads {
         let used_bytes = files::bytes_of(tx, project).await?;
         let limit_bytes = self.limits.project_bytes_max;
         if used_bytes.saturating_add(more) > limit_bytes {
-            return Err(Error::QuotaExceeded { limit_bytes, used_bytes });
+            return Err(Error::QuotaExceeded {
+                limit_bytes,
+                used_bytes,
+            });
         }
         Ok(())
     }
 
     fn too_large(&self, upload: &Upload<'_>) -> Error {
-        Error::TooLarge { file: upload.name.to_owned(), limit_bytes: self.limits.upload_bytes_max }
+        Error::TooLarge {
+            file: upload.name.to_owned(),
+            limit_bytes: self.limits.upload_bytes_max,
+        }
     }
 }
 
 fn request(upload: &Upload<'_>, sha256: &[u8; 32]) -> Result<Request, Error> {
     let project = upload.project.as_uuid();
-    let parts: [&[u8]; 4] = [b"upload", project.as_bytes(), upload.name.as_bytes(), sha256];
+    let parts: [&[u8]; 4] = [
+        b"upload",
+        project.as_bytes(),
+        upload.name.as_bytes(),
+        sha256,
+    ];
     Request::new(upload.principal.user, upload.key, &parts)
 }
 

@@ -67,8 +67,11 @@ impl Jobs {
 
     /// Ids whose rows no longer wait leave the queue.
     async fn drop_stale(&self, leased: &[JobId], claimed: &[Job]) {
-        let stale: Vec<JobId> =
-            leased.iter().filter(|id| !claimed.iter().any(|job| job.id == **id)).copied().collect();
+        let stale: Vec<JobId> = leased
+            .iter()
+            .filter(|id| !claimed.iter().any(|job| job.id == **id))
+            .copied()
+            .collect();
         if stale.is_empty() {
             return;
         }
@@ -79,7 +82,10 @@ impl Jobs {
     }
 
     async fn hand_leases_back(&self, leased: &[JobId]) {
-        let releases: Vec<_> = leased.iter().map(|id| (*id, Release::Again(Duration::ZERO))).collect();
+        let releases: Vec<_> = leased
+            .iter()
+            .map(|id| (*id, Release::Again(Duration::ZERO)))
+            .collect();
         if let Err(error) = self.queue.release(self.instance.unique(), &releases).await {
             tracing::warn!(%error, "leases run out by themselves: {error}");
         }
@@ -120,13 +126,22 @@ impl Jobs {
             let mut tx = self.db.reader().await?;
             store::by_id(&mut tx, job.id).await?
         };
-        let Some(row) = row.filter(|row| row.attempt == job.attempt && row.status == job.status) else {
+        let Some(row) = row.filter(|row| row.attempt == job.attempt && row.status == job.status)
+        else {
             return Ok(Hold::Lost);
         };
-        if let Err(error) = self.queue.adopt(self.instance.unique(), job.id, self.rules.lease).await {
+        if let Err(error) = self
+            .queue
+            .adopt(self.instance.unique(), job.id, self.rules.lease)
+            .await
+        {
             tracing::warn!(%error, job = %job.id, "job {} runs without a lease in the queue: {error}", job.id);
         }
-        Ok(if row.cancel_requested { Hold::Cancelled } else { Hold::Ours })
+        Ok(if row.cancel_requested {
+            Hold::Cancelled
+        } else {
+            Hold::Ours
+        })
     }
 
     /// Prolongs the leases in the rows of everything that this process runs, in one statement.

@@ -51,14 +51,22 @@ impl Jobs {
         let job = &finished.claimed.job;
         let stored = segmentations::store_result(&self.files, job, &finished.result).await?;
         let written = run_tx!(self.db, "job.finish", |tx| -> Result<(), Error> {
-            self.finish_many(tx, &[(job, &finished.result, &stored)]).await
+            self.finish_many(tx, &[(job, &finished.result, &stored)])
+                .await
         });
         if matches!(written, Err(Error::Fenced(_))) {
             segmentations::discard(&self.files, &stored).await;
         }
         let now = self.clock.now();
-        self.settle(job, written.map(|()| Ended { status: Status::Completed, release: Release::Done }), now)
-            .await
+        self.settle(
+            job,
+            written.map(|()| Ended {
+                status: Status::Completed,
+                release: Release::Done,
+            }),
+            now,
+        )
+        .await
     }
 
     /// Writes results, job rows and events inside the caller's transaction.
@@ -90,7 +98,10 @@ impl Jobs {
         let job = &claimed.job;
         let failures = job.failures + 1;
         let dead = failure.permanent || failures >= job.max_failures;
-        let delay = self.rules.retry.wait(u32::try_from(failures).unwrap_or(u32::MAX));
+        let delay = self
+            .rules
+            .retry
+            .wait(u32::try_from(failures).unwrap_or(u32::MAX));
         let now = self.clock.now();
         let due = now + delay;
         let written = run_tx!(self.db, "job.fail", |tx| -> Result<(), Error> {
@@ -104,8 +115,14 @@ impl Jobs {
             Ok(outbox::stage(tx, &[event]).await?)
         });
         let ended = match dead {
-            true => Ended { status: Status::Dead, release: Release::Done },
-            false => Ended { status: Status::Queued, release: Release::Again(delay) },
+            true => Ended {
+                status: Status::Dead,
+                release: Release::Done,
+            },
+            false => Ended {
+                status: Status::Queued,
+                release: Release::Again(delay),
+            },
         };
         self.settle(job, written.map(|()| ended), now).await
     }
@@ -124,7 +141,10 @@ impl Jobs {
             store::close_attempt(tx, job.id, job.attempt, "cancelled", None, now).await?;
             Ok(outbox::stage(tx, &[facts::cancelled(&*self.clock, job)]).await?)
         });
-        let ended = Ended { status: Status::Cancelled, release: Release::Done };
+        let ended = Ended {
+            status: Status::Cancelled,
+            release: Release::Done,
+        };
         self.settle(job, written.map(|()| ended), now).await
     }
 
@@ -141,7 +161,10 @@ impl Jobs {
             }
             Ok(store::close_attempt(tx, job.id, job.attempt, "handed_back", None, now).await?)
         });
-        let ended = Ended { status: Status::Queued, release: Release::Again(Duration::ZERO) };
+        let ended = Ended {
+            status: Status::Queued,
+            release: Release::Again(Duration::ZERO),
+        };
         self.settle(job, written.map(|()| ended), now).await
     }
 
@@ -152,7 +175,9 @@ impl Jobs {
         written: Result<Ended, Error>,
         now: DateTime<Utc>,
     ) -> Result<(), Error> {
-        let took = (now - job.started_at.unwrap_or(now)).to_std().unwrap_or(Duration::ZERO);
+        let took = (now - job.started_at.unwrap_or(now))
+            .to_std()
+            .unwrap_or(Duration::ZERO);
         let ended = match written {
             Ok(ended) => ended,
             Err(error) => {
@@ -165,10 +190,16 @@ impl Jobs {
         };
         metrics::job_finished(outcome_label(ended.status), took);
         self.bell.ring();
-        if let Err(error) = self.queue.release(self.instance.unique(), &[(job.id, ended.release)]).await {
+        if let Err(error) = self
+            .queue
+            .release(self.instance.unique(), &[(job.id, ended.release)])
+            .await
+        {
             tracing::warn!(%error, job = %job.id, "job {} leaves the queue when its lease runs out: {error}", job.id);
         }
-        self.push.job_status(job.id, job.attempt, ended.status).await;
+        self.push
+            .job_status(job.id, job.attempt, ended.status)
+            .await;
         Ok(())
     }
 
@@ -186,13 +217,17 @@ impl Jobs {
             } else if !job.status.is_final() {
                 store::request_cancel(tx, id, now).await?;
             }
-            store::by_id(tx, id).await?.ok_or_else(|| Error::not_found("job", id))
+            store::by_id(tx, id)
+                .await?
+                .ok_or_else(|| Error::not_found("job", id))
         })?;
         match job.status {
             Status::Cancelled => {
                 self.bell.ring();
                 self.queue.remove(&[id]).await?;
-                self.push.job_status(id, job.attempt, Status::Cancelled).await;
+                self.push
+                    .job_status(id, job.attempt, Status::Cancelled)
+                    .await;
             }
             Status::Running => drop(self.queue.cancel(id).await?),
             Status::Queued | Status::Completed | Status::Dead => {}

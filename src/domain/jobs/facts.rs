@@ -37,7 +37,11 @@ pub(super) fn failed(clock: &dyn Clock, job: &Job, error: &JobError, dead: bool)
         error_class: error.class.clone(),
         error_text: error.text.clone(),
     };
-    let fact = if dead { Fact::JobDead(payload) } else { Fact::JobFailed(payload) };
+    let fact = if dead {
+        Fact::JobDead(payload)
+    } else {
+        Fact::JobFailed(payload)
+    };
     Event::new(fact, clock)
 }
 

@@ -235,8 +235,25 @@ pub struct Handles {
 impl Jobs {
     /// Jobs on these handles, under these rules.
     pub fn new(handles: Handles, rules: Rules) -> Self {
-        let Handles { db, queue, files, push, clock, bell, instance } = handles;
-        Self { db, queue, files, push, clock, bell, instance, rules: Arc::new(rules) }
+        let Handles {
+            db,
+            queue,
+            files,
+            push,
+            clock,
+            bell,
+            instance,
+        } = handles;
+        Self {
+            db,
+            queue,
+            files,
+            push,
+            clock,
+            bell,
+            instance,
+            rules: Arc::new(rules),
+        }
     }
 
     /// A job of a project of the principal's, with the progress that its worker last told.
@@ -249,7 +266,9 @@ impl Jobs {
             authorised(&mut tx, principal, id, projects::Role::Viewer).await?
         };
         if job.status == Status::Running {
-            job.progress = job.progress.max(self.push.last_progress(id, job.attempt).await);
+            job.progress = job
+                .progress
+                .max(self.push.last_progress(id, job.attempt).await);
         }
         Ok(job)
     }

@@ -31,8 +31,11 @@ impl Jobs {
             store::by_ids(&mut tx, &expired).await?
         };
         let mut again = Vec::new();
-        let mut gone: Vec<JobId> =
-            expired.iter().filter(|id| !rows.iter().any(|job| job.id == **id)).copied().collect();
+        let mut gone: Vec<JobId> = expired
+            .iter()
+            .filter(|id| !rows.iter().any(|job| job.id == **id))
+            .copied()
+            .collect();
         for job in rows {
             match self.take_from_the_dead(&job).await? {
                 Status::Queued => again.push(job.id),
@@ -51,7 +54,10 @@ impl Jobs {
             return Ok(job.status);
         }
         let crashes = job.crashes + 1;
-        let status = match (job.cancel_requested, crashes >= i64::from(self.rules.crashes_max)) {
+        let status = match (
+            job.cancel_requested,
+            crashes >= i64::from(self.rules.crashes_max),
+        ) {
             (true, _) => Status::Cancelled,
             (false, true) => Status::Dead,
             (false, false) => Status::Queued,
@@ -62,7 +68,9 @@ impl Jobs {
         if !taken {
             metrics::fenced_write();
             let mut tx = self.db.reader().await?;
-            return Ok(store::by_id(&mut tx, job.id).await?.map_or(Status::Dead, |job| job.status));
+            return Ok(store::by_id(&mut tx, job.id)
+                .await?
+                .map_or(Status::Dead, |job| job.status));
         }
         tracing::warn!(job = %job.id, crashes, "job {} lost its worker; it is {} now", job.id, status.name());
         self.bell.ring();
@@ -72,7 +80,10 @@ impl Jobs {
 
     async fn end_crashed_run(&self, tx: &mut Tx, job: &Job, status: Status) -> Result<bool, Error> {
         let now = self.clock.now();
-        let error = JobError { class: "crash".into(), text: "the worker stopped renewing its lease".into() };
+        let error = JobError {
+            class: "crash".into(),
+            text: "the worker stopped renewing its lease".into(),
+        };
         if !store::crash(tx, job, status, &error, now).await? {
             return Ok(false);
         }
@@ -111,8 +122,12 @@ impl Jobs {
     async fn offer_unknown(&self, page: Vec<Job>) -> Result<usize, Error> {
         let ids: Vec<JobId> = page.iter().map(|job| job.id).collect();
         let known = self.queue.known(&ids).await?;
-        let lost: Vec<Job> =
-            page.into_iter().zip(known).filter(|(_, known)| !known).map(|(job, _)| job).collect();
+        let lost: Vec<Job> = page
+            .into_iter()
+            .zip(known)
+            .filter(|(_, known)| !known)
+            .map(|(job, _)| job)
+            .collect();
         if !lost.is_empty() {
             self.offer(&lost).await;
         }

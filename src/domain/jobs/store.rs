@@ -221,7 +221,10 @@ impl JobRow {
             what,
         };
         if self.kind != Kind::Segment.name() {
-            return Err(inconsistent(format!("kind {:?} is not of this version", self.kind)));
+            return Err(inconsistent(format!(
+                "kind {:?} is not of this version",
+                self.kind
+            )));
         }
         Ok(Job {
             status: self.status.parse().map_err(inconsistent)?,
@@ -240,7 +243,10 @@ impl JobRow {
             crashes: self.crashes,
             progress: u8::try_from(self.progress).unwrap_or(0),
             cancel_requested: self.cancel_requested_at.is_some(),
-            error: self.error_class.zip(self.error_text).map(|(class, text)| JobError { class, text }),
+            error: self
+                .error_class
+                .zip(self.error_text)
+                .map(|(class, text)| JobError { class, text }),
             segmenter: self.segmenter,
             created_at: self.created_at,
             updated_at: self.updated_at,
@@ -259,20 +265,29 @@ pub(super) async fn insert(tx: &mut Tx, jobs: &[Job]) -> Result<(), Error> {
     let rows: Vec<NewRow<'_>> = jobs.iter().map(NewRow::from).collect();
     let rows = batch::list(&rows)?;
     let statement = tx.dialect().pick(INSERT_POSTGRES, INSERT_SQLITE);
-    on_tx!(tx, |conn| sqlx::query(statement).bind(rows).execute(conn).await.map(drop))?;
+    on_tx!(tx, |conn| sqlx::query(statement)
+        .bind(rows)
+        .execute(conn)
+        .await
+        .map(drop))?;
     Ok(())
 }
 
 pub(super) async fn by_id(tx: &mut Tx, id: JobId) -> Result<Option<Job>, Error> {
-    let row: Option<JobRow> =
-        on_tx!(tx, |conn| sqlx::query_as(BY_ID).bind(id).fetch_optional(conn).await)?;
+    let row: Option<JobRow> = on_tx!(tx, |conn| sqlx::query_as(BY_ID)
+        .bind(id)
+        .fetch_optional(conn)
+        .await)?;
     row.map(JobRow::into_job).transpose()
 }
 
 pub(super) async fn by_ids(tx: &mut Tx, ids: &[JobId]) -> Result<Vec<Job>, Error> {
     let ids = batch::list(ids)?;
     let statement = tx.dialect().pick(BY_IDS_POSTGRES, BY_IDS_SQLITE);
-    into_jobs(on_tx!(tx, |conn| sqlx::query_as(statement).bind(ids).fetch_all(conn).await)?)
+    into_jobs(on_tx!(tx, |conn| sqlx::query_as(statement)
+        .bind(ids)
+        .fetch_all(conn)
+        .await)?)
 }
 
 pub(super) async fn of_project(
@@ -350,8 +365,15 @@ pub(super) async fn open_attempts(tx: &mut Tx, jobs: &[Job], owner: &str) -> Res
         })
         .collect();
     let attempts = batch::list(&attempts)?;
-    let statement = tx.dialect().pick(OPEN_ATTEMPTS_POSTGRES, OPEN_ATTEMPTS_SQLITE);
-    on_tx!(tx, |conn| sqlx::query(statement).bind(attempts).bind(owner).execute(conn).await.map(drop))?;
+    let statement = tx
+        .dialect()
+        .pick(OPEN_ATTEMPTS_POSTGRES, OPEN_ATTEMPTS_SQLITE);
+    on_tx!(tx, |conn| sqlx::query(statement)
+        .bind(attempts)
+        .bind(owner)
+        .execute(conn)
+        .await
+        .map(drop))?;
     Ok(())
 }
 
@@ -377,7 +399,12 @@ pub(super) async fn close_attempt(
 }
 
 pub(super) async fn prolong(tx: &mut Tx, owner: &str, until: DateTime<Utc>) -> Result<(), Error> {
-    on_tx!(tx, |conn| sqlx::query(PROLONG).bind(owner).bind(until).execute(conn).await.map(drop))?;
+    on_tx!(tx, |conn| sqlx::query(PROLONG)
+        .bind(owner)
+        .bind(until)
+        .execute(conn)
+        .await
+        .map(drop))?;
     Ok(())
 }
 
@@ -480,7 +507,11 @@ async fn guarded(
     Ok(changed == 1)
 }
 
-pub(super) async fn cancel_queued(tx: &mut Tx, id: JobId, now: DateTime<Utc>) -> Result<bool, Error> {
+pub(super) async fn cancel_queued(
+    tx: &mut Tx,
+    id: JobId,
+    now: DateTime<Utc>,
+) -> Result<bool, Error> {
     let changed = on_tx!(tx, |conn| sqlx::query(CANCEL_QUEUED)
         .bind(id)
         .bind(now)
@@ -490,7 +521,16 @@ pub(super) async fn cancel_queued(tx: &mut Tx, id: JobId, now: DateTime<Utc>) ->
     Ok(changed == 1)
 }
 
-pub(super) async fn request_cancel(tx: &mut Tx, id: JobId, now: DateTime<Utc>) -> Result<(), Error> {
-    on_tx!(tx, |conn| sqlx::query(REQUEST_CANCEL).bind(id).bind(now).execute(conn).await.map(drop))?;
+pub(super) async fn request_cancel(
+    tx: &mut Tx,
+    id: JobId,
+    now: DateTime<Utc>,
+) -> Result<(), Error> {
+    on_tx!(tx, |conn| sqlx::query(REQUEST_CANCEL)
+        .bind(id)
+        .bind(now)
+        .execute(conn)
+        .await
+        .map(drop))?;
     Ok(())
 }

@@ -55,18 +55,27 @@ impl Jobs {
         new: &[NewJob],
     ) -> Result<Outcome<Vec<Job>>, Error> {
         self.check_count(new.len())?;
-        let submitted = run_tx!(self.db, "job.submit", |tx| -> Result<Outcome<Vec<Job>>, Error> {
+        let submitted = run_tx!(self.db, "job.submit", |tx| -> Result<
+            Outcome<Vec<Job>>,
+            Error,
+        > {
             if let Some(request) = request
                 && let Some(ids) = request.replay::<Vec<JobId>>(tx).await?
             {
-                return Ok(Outcome { value: store::by_ids(tx, &ids).await?, replayed: true });
+                return Ok(Outcome {
+                    value: store::by_ids(tx, &ids).await?,
+                    replayed: true,
+                });
             }
             let jobs = self.submit_many(tx, principal, new).await?;
             if let Some(request) = request {
                 let ids: Vec<JobId> = jobs.iter().map(|job| job.id).collect();
                 request.record(tx, &ids, self.clock.now()).await?;
             }
-            Ok(Outcome { value: jobs, replayed: false })
+            Ok(Outcome {
+                value: jobs,
+                replayed: false,
+            })
         });
         let outcome = match submitted {
             Err(Error::Db(db::Error::AlreadyExists { constraint })) => {
@@ -98,8 +107,10 @@ impl Jobs {
             jobs.push(self.accepted(principal, place, new, &images[&new.image_id])?);
         }
         store::insert(tx, &jobs).await?;
-        let events: Vec<_> =
-            jobs.iter().map(|job| facts::submitted(&*self.clock, job)).collect();
+        let events: Vec<_> = jobs
+            .iter()
+            .map(|job| facts::submitted(&*self.clock, job))
+            .collect();
         outbox::stage(tx, &events).await?;
         Ok(jobs)
     }
@@ -149,7 +160,10 @@ impl Jobs {
         if (1..=most).contains(&count) {
             return Ok(());
         }
-        Err(Error::invalid("/jobs", format!("1 to {most} jobs are expected, not {count}")))
+        Err(Error::invalid(
+            "/jobs",
+            format!("1 to {most} jobs are expected, not {count}"),
+        ))
     }
 
     fn checked_priority(
@@ -161,9 +175,10 @@ impl Jobs {
         let field = || format!("/jobs/{place}/priority");
         let ceiling = principal.priority_ceiling();
         match asked {
-            Some(priority) if !(1..=10).contains(&priority) => {
-                Err(Error::invalid(field(), format!("1 to 10 is expected, not {priority}")))
-            }
+            Some(priority) if !(1..=10).contains(&priority) => Err(Error::invalid(
+                field(),
+                format!("1 to 10 is expected, not {priority}"),
+            )),
             Some(priority) if priority > ceiling => Err(Error::Forbidden(format!(
                 "{}: priority {priority} is above your ceiling of {ceiling}",
                 field()
@@ -193,9 +208,15 @@ impl Jobs {
 }
 
 fn checked_task_id(place: usize, asked: Option<&str>, id: JobId) -> Result<String, Error> {
-    let Some(asked) = asked else { return Ok(id.to_string()) };
-    if asked.is_empty() || asked.chars().count() > TASK_ID_CHARS_MAX || asked.chars().any(char::is_control) {
-        let why = format!("1 to {TASK_ID_CHARS_MAX} characters are expected, without control characters");
+    let Some(asked) = asked else {
+        return Ok(id.to_string());
+    };
+    if asked.is_empty()
+        || asked.chars().count() > TASK_ID_CHARS_MAX
+        || asked.chars().any(char::is_control)
+    {
+        let why =
+            format!("1 to {TASK_ID_CHARS_MAX} characters are expected, without control characters");
         return Err(Error::invalid(format!("/jobs/{place}/task_id"), why));
     }
     Ok(asked.to_owned())

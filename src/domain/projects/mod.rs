@@ -61,7 +61,9 @@ impl std::str::FromStr for Role {
             "viewer" => Ok(Self::Viewer),
             "editor" => Ok(Self::Editor),
             "owner" => Ok(Self::Owner),
-            other => Err(format!("{other:?} is not a project role; use viewer, editor or owner")),
+            other => Err(format!(
+                "{other:?} is not a project role; use viewer, editor or owner"
+            )),
         }
     }
 }
@@ -99,7 +101,14 @@ pub async fn create(
         role: Role::Owner,
     };
     store::insert(tx, &project).await?;
-    store::put_member(tx, project.id, principal.user, Role::Owner, project.created_at).await?;
+    store::put_member(
+        tx,
+        project.id,
+        principal.user,
+        Role::Owner,
+        project.created_at,
+    )
+    .await?;
     stage_membership(tx, clock, project.id, principal.user, Some(Role::Owner)).await?;
     Ok(project)
 }
@@ -163,7 +172,9 @@ pub async fn put_member(
     let now = clock.now();
     run_tx!(db, "project.put_member", |tx| -> Result<Member, Error> {
         access::require(tx, principal, id, Role::Owner).await?;
-        let Some((user, _)) = &found else { return Err(Error::not_found("user", email)) };
+        let Some((user, _)) = &found else {
+            return Err(Error::not_found("user", email));
+        };
         if role != Role::Owner {
             keep_an_owner(tx, id, user.id).await?;
         }
@@ -191,7 +202,11 @@ pub async fn remove_member(
     user: UserId,
 ) -> Result<(), Error> {
     run_tx!(db, "project.remove_member", |tx| -> Result<(), Error> {
-        let least = if user == principal.user { Role::Viewer } else { Role::Owner };
+        let least = if user == principal.user {
+            Role::Viewer
+        } else {
+            Role::Owner
+        };
         access::require(tx, principal, id, least).await?;
         keep_an_owner(tx, id, user).await?;
         if !store::remove_member(tx, id, user).await? {
@@ -221,7 +236,10 @@ async fn stage_membership(
             project_id: project,
             role: role.name().to_owned(),
         }),
-        None => Fact::MemberRemoved(MemberRemoved { user_id: user, project_id: project }),
+        None => Fact::MemberRemoved(MemberRemoved {
+            user_id: user,
+            project_id: project,
+        }),
     };
     Ok(outbox::stage(tx, &[Event::new(fact, clock)]).await?)
 }

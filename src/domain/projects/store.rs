@@ -146,8 +146,10 @@ pub(super) async fn role_of(
 }
 
 pub(super) async fn members(tx: &mut Tx, id: ProjectId) -> Result<Vec<Member>, Error> {
-    let rows: Vec<MemberRow> =
-        on_tx!(tx, |conn| sqlx::query_as(MEMBERS).bind(id).fetch_all(conn).await)?;
+    let rows: Vec<MemberRow> = on_tx!(tx, |conn| sqlx::query_as(MEMBERS)
+        .bind(id)
+        .fetch_all(conn)
+        .await)?;
     rows.into_iter()
         .map(|row| {
             Ok(Member {

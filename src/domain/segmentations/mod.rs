@@ -57,7 +57,11 @@ pub enum Stored {
 ///
 /// # Errors
 /// The file store's own.
-pub async fn store_result(files: &FileStore, job: &Job, result: &Segmentation) -> Result<Stored, Error> {
+pub async fn store_result(
+    files: &FileStore,
+    job: &Job,
+    result: &Segmentation,
+) -> Result<Stored, Error> {
     let packed = pack(result)?;
     if packed.len() <= INLINE_BYTES_MAX {
         return Ok(Stored::Inline(packed));
@@ -114,12 +118,15 @@ pub async fn of_job(
         let mut tx = db.reader().await?;
         store::of_job(&mut tx, job).await?
     };
-    let Some((record, stored)) = found else { return Ok(None) };
+    let Some((record, stored)) = found else {
+        return Ok(None);
+    };
     let packed = match stored {
         Stored::Inline(packed) => packed,
         Stored::Object(key) => files.get_bytes(&key).await?.to_vec(),
     };
-    let result = unpack(&packed).map_err(|why| Error::Internal(format!("result of job {job}: {why}")))?;
+    let result =
+        unpack(&packed).map_err(|why| Error::Internal(format!("result of job {job}: {why}")))?;
     Ok(Some((record, result)))
 }
 

@@ -86,7 +86,9 @@ pub(super) async fn insert(tx: &mut Tx, record: &Record, stored: &Stored) -> Res
 }
 
 pub(super) async fn of_job(tx: &mut Tx, job: JobId) -> Result<Option<(Record, Stored)>, Error> {
-    let row: Option<SegmentationRow> =
-        on_tx!(tx, |conn| sqlx::query_as(OF_JOB).bind(job).fetch_optional(conn).await)?;
+    let row: Option<SegmentationRow> = on_tx!(tx, |conn| sqlx::query_as(OF_JOB)
+        .bind(job)
+        .fetch_optional(conn)
+        .await)?;
     row.map(SegmentationRow::into_parts).transpose()
 }

@@ -64,7 +64,9 @@ impl std::str::FromStr for Role {
             "user" => Ok(Self::User),
             "premium" => Ok(Self::Premium),
             "admin" => Ok(Self::Admin),
-            other => Err(format!("{other:?} is not a role; use user, premium or admin")),
+            other => Err(format!(
+                "{other:?} is not a role; use user, premium or admin"
+            )),
         }
     }
 }
@@ -103,9 +105,10 @@ pub async fn create(db: &Db, clock: &dyn Clock, new: NewUser) -> Result<User, Er
     });
     match made {
         Ok(()) => Ok(user),
-        Err(Error::Db(crate::db::Error::AlreadyExists { .. })) => {
-            Err(Error::Conflict(format!("there is an account for {} already", user.email)))
-        }
+        Err(Error::Db(crate::db::Error::AlreadyExists { .. })) => Err(Error::Conflict(format!(
+            "there is an account for {} already",
+            user.email
+        ))),
         Err(error) => Err(error),
     }
 }
@@ -160,12 +163,17 @@ pub async fn set_password_hash(db: &Db, id: UserId, hash: &str) -> Result<bool, 
 
 fn checked_email(email: &str) -> Result<String, Error> {
     let email = email.trim().to_lowercase();
-    let has_both_sides = email.split_once('@').is_some_and(|(local, host)| !local.is_empty() && !host.is_empty());
+    let has_both_sides = email
+        .split_once('@')
+        .is_some_and(|(local, host)| !local.is_empty() && !host.is_empty());
     let plain = !email.chars().any(|c| c.is_whitespace() || c.is_control());
     if has_both_sides && plain && email.chars().count() <= TEXT_CHARS_MAX {
         Ok(email)
     } else {
-        Err(Error::invalid("email", format!("{email:?} is not an e-mail address")))
+        Err(Error::invalid(
+            "email",
+            format!("{email:?} is not an e-mail address"),
+        ))
     }
 }
 
@@ -175,7 +183,10 @@ fn checked_email(email: &str) -> Result<String, Error> {
 /// [`Error::Invalid`] naming `field`.
 pub fn checked_name(field: &str, name: &str) -> Result<String, Error> {
     let name = name.trim();
-    if name.is_empty() || name.chars().count() > TEXT_CHARS_MAX || name.chars().any(char::is_control) {
+    if name.is_empty()
+        || name.chars().count() > TEXT_CHARS_MAX
+        || name.chars().any(char::is_control)
+    {
         return Err(Error::invalid(
             field,
             format!("1 to {TEXT_CHARS_MAX} characters are expected, without control characters"),
@@ -190,7 +201,10 @@ mod tests {
 
     #[test]
     fn addresses_are_folded_and_checked() {
-        assert_eq!(checked_email(" Ada@Example.ORG ").unwrap(), "ada@example.org");
+        assert_eq!(
+            checked_email(" Ada@Example.ORG ").unwrap(),
+            "ada@example.org"
+        );
         for bad in ["", "ada", "@example.org", "ada@", "a da@example.org"] {
             assert!(checked_email(bad).is_err(), "{bad:?}");
         }

@@ -32,7 +32,10 @@ impl Passwords {
     /// Only when Argon2 refuses its own parameters.
     pub fn new(at_once: usize) -> Result<Self, Error> {
         let decoy = hash("nobody has this password")?.into();
-        Ok(Self { at_once: Arc::new(Semaphore::new(at_once.max(1))), decoy })
+        Ok(Self {
+            at_once: Arc::new(Semaphore::new(at_once.max(1))),
+            decoy,
+        })
     }
 
     /// The PHC string of a password.
@@ -64,16 +67,28 @@ impl Passwords {
         let password = password.to_owned();
         let fits = self
             .run(move || {
-                PasswordHash::new(&phc)
-                    .is_ok_and(|parsed| argon2id().verify_password(password.as_bytes(), &parsed).is_ok())
+                PasswordHash::new(&phc).is_ok_and(|parsed| {
+                    argon2id()
+                        .verify_password(password.as_bytes(), &parsed)
+                        .is_ok()
+                })
             })
             .await?;
         Ok(fits && known)
     }
 
-    async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
-        let _permit = self.at_once.acquire().await.map_err(|error| Error::Internal(error.to_string()))?;
-        tokio::task::spawn_blocking(work).await.map_err(|error| Error::Internal(error.to_string()))
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        let _permit = self
+            .at_once
+            .acquire()
+            .await
+            .map_err(|error| Error::Internal(error.to_string()))?;
+        tokio::task::spawn_blocking(work)
+            .await
+            .map_err(|error| Error::Internal(error.to_string()))
     }
 }
 
@@ -102,7 +117,12 @@ mod tests {
         assert!(phc.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
         assert!(passwords.verify("correct horse", Some(&phc)).await.unwrap());
         assert!(!passwords.verify("wrong horse", Some(&phc)).await.unwrap());
-        assert!(!passwords.verify("nobody has this password", None).await.unwrap());
+        assert!(
+            !passwords
+                .verify("nobody has this password", None)
+                .await
+                .unwrap()
+        );
         assert!(passwords.hash("short").await.is_err());
     }
 }

@@ -123,7 +123,11 @@ impl From<TokenRow> for Token {
     }
 }
 
-pub(super) async fn insert(tx: &mut Tx, user: &User, password_hash: Option<&str>) -> Result<(), Error> {
+pub(super) async fn insert(
+    tx: &mut Tx,
+    user: &User,
+    password_hash: Option<&str>,
+) -> Result<(), Error> {
     on_tx!(tx, |conn| sqlx::query(INSERT)
         .bind(user.id)
         .bind(&user.email)
@@ -138,21 +142,35 @@ pub(super) async fn insert(tx: &mut Tx, user: &User, password_hash: Option<&str>
 }
 
 pub(super) async fn by_id(tx: &mut Tx, id: UserId) -> Result<Option<User>, Error> {
-    let row: Option<UserRow> =
-        on_tx!(tx, |conn| sqlx::query_as(BY_ID).bind(id).fetch_optional(conn).await)?;
-    Ok(row.map(UserRow::into_user).transpose()?.map(|(user, _)| user))
+    let row: Option<UserRow> = on_tx!(tx, |conn| sqlx::query_as(BY_ID)
+        .bind(id)
+        .fetch_optional(conn)
+        .await)?;
+    Ok(row
+        .map(UserRow::into_user)
+        .transpose()?
+        .map(|(user, _)| user))
 }
 
-pub(super) async fn by_email(tx: &mut Tx, email: &str) -> Result<Option<(User, Option<String>)>, Error> {
-    let row: Option<UserRow> =
-        on_tx!(tx, |conn| sqlx::query_as(BY_EMAIL).bind(email).fetch_optional(conn).await)?;
+pub(super) async fn by_email(
+    tx: &mut Tx,
+    email: &str,
+) -> Result<Option<(User, Option<String>)>, Error> {
+    let row: Option<UserRow> = on_tx!(tx, |conn| sqlx::query_as(BY_EMAIL)
+        .bind(email)
+        .fetch_optional(conn)
+        .await)?;
     row.map(UserRow::into_user).transpose()
 }
 
 pub(super) async fn list(tx: &mut Tx, limit: u32) -> Result<Vec<User>, Error> {
-    let rows: Vec<UserRow> =
-        on_tx!(tx, |conn| sqlx::query_as(LIST).bind(i64::from(limit)).fetch_all(conn).await)?;
-    rows.into_iter().map(|row| row.into_user().map(|(user, _)| user)).collect()
+    let rows: Vec<UserRow> = on_tx!(tx, |conn| sqlx::query_as(LIST)
+        .bind(i64::from(limit))
+        .fetch_all(conn)
+        .await)?;
+    rows.into_iter()
+        .map(|row| row.into_user().map(|(user, _)| user))
+        .collect()
 }
 
 pub(super) async fn disable(tx: &mut Tx, id: UserId, now: DateTime<Utc>) -> Result<bool, Error> {
@@ -175,7 +193,11 @@ pub(super) async fn set_password_hash(tx: &mut Tx, id: UserId, hash: &str) -> Re
     Ok(changed == 1)
 }
 
-pub(super) async fn insert_token(tx: &mut Tx, token: &Token, secret_sha256: &[u8]) -> Result<(), Error> {
+pub(super) async fn insert_token(
+    tx: &mut Tx,
+    token: &Token,
+    secret_sha256: &[u8],
+) -> Result<(), Error> {
     on_tx!(tx, |conn| sqlx::query(INSERT_TOKEN)
         .bind(token.id)
         .bind(token.user)
@@ -190,8 +212,10 @@ pub(super) async fn insert_token(tx: &mut Tx, token: &Token, secret_sha256: &[u8
 }
 
 pub(super) async fn tokens_of(tx: &mut Tx, user: UserId) -> Result<Vec<Token>, Error> {
-    let rows: Vec<TokenRow> =
-        on_tx!(tx, |conn| sqlx::query_as(TOKENS_OF).bind(user).fetch_all(conn).await)?;
+    let rows: Vec<TokenRow> = on_tx!(tx, |conn| sqlx::query_as(TOKENS_OF)
+        .bind(user)
+        .fetch_all(conn)
+        .await)?;
     Ok(rows.into_iter().map(Token::from).collect())
 }
 

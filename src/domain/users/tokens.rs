@@ -72,8 +72,13 @@ pub async fn create_token(
         Ok(store::insert_token(tx, &token, &digest(&secret)).await?)
     });
     match made {
-        Ok(()) => Ok(NewToken { token, secret: secret.into() }),
-        Err(Error::Db(crate::db::Error::BrokenReference { .. })) => Err(Error::not_found("user", user)),
+        Ok(()) => Ok(NewToken {
+            token,
+            secret: secret.into(),
+        }),
+        Err(Error::Db(crate::db::Error::BrokenReference { .. })) => {
+            Err(Error::not_found("user", user))
+        }
         Err(error) => Err(error),
     }
 }
@@ -114,7 +119,9 @@ pub async fn principal_of_token(
         let mut tx = db.reader().await?;
         store::owner_of_token(&mut tx, &digest, now).await?
     };
-    let Some((user, last_used_at)) = owner else { return Ok(None) };
+    let Some((user, last_used_at)) = owner else {
+        return Ok(None);
+    };
     if user.disabled_at.is_some() {
         return Ok(None);
     }
@@ -123,7 +130,10 @@ pub async fn principal_of_token(
             Ok(store::touch_token(tx, &digest, now, now - TOUCH_INTERVAL).await?)
         })?;
     }
-    Ok(Some(Principal { user: user.id, role: user.role }))
+    Ok(Some(Principal {
+        user: user.id,
+        role: user.role,
+    }))
 }
 
 fn new_secret() -> String {

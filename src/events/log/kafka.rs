@@ -214,6 +214,11 @@ impl EventLog for KafkaLog {
         admin::truncate(&self.shared, partition, offset.clamp(first, next)).await
     }
 
+    async fn expire(&self) -> Result<u64, Error> {
+        // The broker keeps each topic's `retention.ms`.
+        Ok(0)
+    }
+
     async fn ensure_topics(
         &self,
         topics: &[Topic],

@@ -213,6 +213,10 @@ pub trait EventLog: Send + Sync + std::fmt::Debug + 'static {
     /// Drops the records of a partition below `offset`.
     async fn truncate_before(&self, partition: &Partition, offset: i64) -> Result<(), Error>;
 
+    /// Drops what is older than its topic keeps it and says how much; a task calls it now and then. A log that sees to
+    /// retention by itself answers 0.
+    async fn expire(&self) -> Result<u64, Error>;
+
     /// Makes the topics that are missing (or, with `only_check`, makes nothing) and says how each stands.
     async fn ensure_topics(
         &self,

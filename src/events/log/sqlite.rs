@@ -87,28 +87,22 @@ impl SqliteLog {
             shared: Arc::new(shared),
         })
     }
-
-    /// Drops the records that are older than their topic keeps them; answers how many. A task calls it now and then.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn expire(&self) -> Result<u64, Error> {
-        let now_ms = self.shared.now_ms();
-        let partitions = records::keeping(&mut self.shared.db.reader().await?).await?;
-        let mut dropped = 0;
-        for (partition, retention_ms) in partitions {
-            let oldest_ms = now_ms.saturating_sub(retention_ms);
-            dropped += run_tx!(
-                self.shared.db,
-                "log.expire",
-                |tx| -> Result<u64, db::Error> { records::expire(tx, &partition, oldest_ms).await }
-            )?;
-        }
-        Ok(dropped)
-    }
 }
 
 impl Shared {
+    async fn expire(&self) -> Result<u64, Error> {
+        let now_ms = self.now_ms();
+        let partitions = records::keeping(&mut self.db.reader().await?).await?;
+        let mut dropped = 0;
+        for (partition, retention_ms) in partitions {
+            let oldest_ms = now_ms.saturating_sub(retention_ms);
+            dropped += run_tx!(self.db, "log.expire", |tx| -> Result<u64, db::Error> {
+                records::expire(tx, &partition, oldest_ms).await
+            })?;
+        }
+        Ok(dropped)
+    }
+
     fn now_ms(&self) -> i64 {
         self.clock.now().timestamp_millis()
     }
@@ -187,6 +181,10 @@ impl EventLog for SqliteLog {
         > {
             records::truncate(tx, partition, offset).await.map(drop)
         })?)
+    }
+
+    async fn expire(&self) -> Result<u64, Error> {
+        self.shared.expire().await
     }
 
     async fn ensure_topics(

@@ -26,12 +26,22 @@ pub(super) fn of<'p>(paths: impl Iterator<Item = &'p PathBuf>) -> Vec<Item> {
     let mut taken: HashMap<String, u32> = HashMap::new();
     paths
         .map(|path| {
-            let text = |part: Option<&std::ffi::OsStr>| part.unwrap_or_default().to_string_lossy().into_owned();
+            let text = |part: Option<&std::ffi::OsStr>| {
+                part.unwrap_or_default().to_string_lossy().into_owned()
+            };
             let stem = text(path.file_stem());
             let count = taken.entry(stem.clone()).or_default();
             *count += 1;
-            let stem = if *count == 1 { stem } else { format!("{stem}-{count}") };
-            Item { path: path.clone(), name: text(path.file_name()), stem }
+            let stem = if *count == 1 {
+                stem
+            } else {
+                format!("{stem}-{count}")
+            };
+            Item {
+                path: path.clone(),
+                name: text(path.file_name()),
+                stem,
+            }
         })
         .collect()
 }
@@ -54,7 +64,11 @@ fn draw_one(folder: &Path, number: u32) -> anyhow::Result<PathBuf> {
     let extension = if number % 2 == 0 { "png" } else { "tif" };
     let path = folder.join(format!("spheroids-{:03}.{extension}", number + 1));
     let writer = BufWriter::new(File::create(&path)?);
-    if number % 2 == 0 { scene.write_png(writer)? } else { scene.write_tiff16(writer)? }
+    if number % 2 == 0 {
+        scene.write_png(writer)?
+    } else {
+        scene.write_tiff16(writer)?
+    }
     Ok(path)
 }
 

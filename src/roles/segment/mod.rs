@@ -46,7 +46,9 @@ struct Summary {
 pub async fn run(args: SegmentArgs, settings: Settings) -> anyhow::Result<ExitCode> {
     let started = tokio::time::Instant::now();
     std::fs::create_dir_all(&args.out).or_exit(Code::CantCreate)?;
-    let samples = args.samples.map_or_else(|| Ok(Vec::new()), |count| items::draw(&args.out, count))?;
+    let samples = args
+        .samples
+        .map_or_else(|| Ok(Vec::new()), |count| items::draw(&args.out, count))?;
     let items = items::of(args.files.iter().chain(&samples));
     let workplace = Workplace::make(&args.out).or_exit(Code::CantCreate)?;
     let app = open(&workplace, settings).await?;
@@ -59,7 +61,11 @@ pub async fn run(args: SegmentArgs, settings: Settings) -> anyhow::Result<ExitCo
     app.close().await;
     summary.seconds = started.elapsed().as_secs_f64();
     report(&args, &summary)?;
-    Ok(if summary.failed == 0 { ExitCode::SUCCESS } else { Code::Data.into() })
+    Ok(if summary.failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        Code::Data.into()
+    })
 }
 
 async fn open(workplace: &Workplace, settings: Settings) -> anyhow::Result<App> {
@@ -77,7 +83,11 @@ async fn segment_all(
     items: Vec<Item>,
 ) -> anyhow::Result<Summary> {
     let mut results = Results::begin(&args.out)?;
-    let mut summary = Summary { images: items.len(), out: args.out.display().to_string(), ..Summary::default() };
+    let mut summary = Summary {
+        images: items.len(),
+        out: args.out.display().to_string(),
+        ..Summary::default()
+    };
     let bar = progress_bar(items.len());
     // Twice as many as run: while some are segmented, others are read in and written out.
     let at_once = 2 * app.settings.worker.concurrency;
@@ -102,7 +112,8 @@ async fn segment_all(
 
 fn progress_bar(images: usize) -> ProgressBar {
     let style = "{bar:40} {pos}/{len} images, {per_sec}, {eta} left";
-    let style = ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar());
+    let style =
+        ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar());
     ProgressBar::new(images as u64).with_style(style)
 }
 
@@ -110,10 +121,21 @@ fn report(args: &SegmentArgs, summary: &Summary) -> anyhow::Result<()> {
     if args.json {
         return Ok(output::json(summary)?);
     }
-    let Summary { images, failed, objects, seconds, out } = summary;
+    let Summary {
+        images,
+        failed,
+        objects,
+        seconds,
+        out,
+    } = summary;
     let table = Path::new(out).join("measurements.csv");
     let done = images - failed;
-    output::line(&format!("{done} of {images} images, {objects} objects, {seconds:.1} s"))?;
+    output::line(&format!(
+        "{done} of {images} images, {objects} objects, {seconds:.1} s"
+    ))?;
     output::line(&format!("table: {}", table.display()))?;
-    Ok(output::line(&format!("pictures: {}", Path::new(out).join("*.overlay.png").display()))?)
+    Ok(output::line(&format!(
+        "pictures: {}",
+        Path::new(out).join("*.overlay.png").display()
+    ))?)
 }

@@ -61,7 +61,9 @@ impl Results {
         let file = File::create(&path)
             .with_context(|| path.display().to_string())
             .or_exit(Code::CantCreate)?;
-        Ok(Self { table: MeasurementsCsv::new(BufWriter::new(file))? })
+        Ok(Self {
+            table: MeasurementsCsv::new(BufWriter::new(file))?,
+        })
     }
 
     /// Adds an item's rows; one that failed is a row with the reason, never a number.
@@ -93,7 +95,11 @@ pub(super) async fn of_item(
     out: &Path,
 ) -> Segmented {
     let outcome = segment_item(app, account, page, &item, out).await;
-    Segmented { path: item.path, name: item.name, outcome }
+    Segmented {
+        path: item.path,
+        name: item.name,
+        outcome,
+    }
 }
 
 async fn segment_item(
@@ -115,7 +121,11 @@ async fn segment_item(
         for job in submitted.value {
             let result = wait(app, account, job.id).await?;
             let page = u32::try_from(job.page)?;
-            let stem = if image.pages > 1 { format!("{}.page-{page}", item.stem) } else { item.stem.clone() };
+            let stem = if image.pages > 1 {
+                format!("{}.page-{page}", item.stem)
+            } else {
+                item.stem.clone()
+            };
             done.push(write(app, &item.path, page, result, out.join(stem)).await?);
         }
     }
@@ -132,7 +142,10 @@ async fn upload(app: &App, account: &Account, item: &Item) -> anyhow::Result<Ima
         announced_bytes: Some(file.metadata().await?.len()),
     };
     app.uploads.admit(&upload).await?;
-    let stored = app.uploads.store(&upload, ReaderStream::with_capacity(file, READ_BYTES)).await;
+    let stored = app
+        .uploads
+        .store(&upload, ReaderStream::with_capacity(file, READ_BYTES))
+        .await;
     match stored {
         Ok(outcome) => Ok(outcome.value),
         // The item's path is named where this is reported; its name need not be said twice.
@@ -153,7 +166,10 @@ fn job(image: &Image, page: u64) -> NewJob {
 
 async fn wait(app: &App, account: &Account, id: JobId) -> anyhow::Result<Segmentation> {
     let job: Job = loop {
-        let job = app.jobs.wait_for_end(&account.principal, id, PATIENCE).await?;
+        let job = app
+            .jobs
+            .wait_for_end(&account.principal, id, PATIENCE)
+            .await?;
         if job.status.is_final() {
             break job;
         }
@@ -164,7 +180,9 @@ async fn wait(app: &App, account: &Account, id: JobId) -> anyhow::Result<Segment
         (status, None) => bail!("the job is {}", status.name()),
     }
     let found = segmentations::of_job(&app.db, &app.files, id).await?;
-    found.map(|(_, result)| result).ok_or_else(|| anyhow!("the job has no result"))
+    found
+        .map(|(_, result)| result)
+        .ok_or_else(|| anyhow!("the job has no result"))
 }
 
 /// Writes the files of one page, on the compute pool: the overlay needs the image once more.

@@ -6,10 +6,10 @@ use uuid::Uuid;
 
 use crate::app::App;
 use crate::db::run_tx;
+use crate::domain::Error;
 use crate::domain::access::Principal;
 use crate::domain::projects::{self, Project};
 use crate::domain::users::{self, NewUser, Role};
-use crate::domain::Error;
 use crate::kit::id::ProjectId;
 use crate::settings::Settings;
 
@@ -40,7 +40,10 @@ impl Workplace {
 impl Drop for Workplace {
     fn drop(&mut self) {
         if let Err(error) = std::fs::remove_dir_all(&self.dir) {
-            eprintln!("spheroctl: the work folder {} stays: {error}", self.dir.display());
+            eprintln!(
+                "spheroctl: the work folder {} stays: {error}",
+                self.dir.display()
+            );
         }
     }
 }
@@ -62,10 +65,16 @@ impl Account {
             password_hash: None,
         };
         let user = users::create(&app.db, &*app.clock, new).await?;
-        let principal = Principal { user: user.id, role: user.role };
+        let principal = Principal {
+            user: user.id,
+            role: user.role,
+        };
         let project = run_tx!(app.db, "project.create", |tx| -> Result<Project, Error> {
             projects::create(tx, &*app.clock, &principal, "segment").await
         })?;
-        Ok(Self { principal, project: project.id })
+        Ok(Self {
+            principal,
+            project: project.id,
+        })
     }
 }

@@ -122,6 +122,10 @@ macro_rules! a_log_but_for_append {
                 self.inner.truncate_before(partition, offset).await
             }
 
+            async fn expire(&self) -> Result<u64, Error> {
+                self.inner.expire().await
+            }
+
             async fn ensure_topics(
                 &self,
                 topics: &[Topic],
