@@ -11,11 +11,9 @@ use serde::{Deserialize, Serialize};
 use crate::domain::Error;
 use crate::domain::access::Principal;
 use crate::domain::idempotency::{Outcome, Request};
-use crate::domain::jobs::{Job, NewJob, Status};
+use crate::domain::jobs::{Depth, Job, NewJob, Status};
 use crate::http::{Json, Path, Query, TimeLimit};
 use crate::kit::id::{JobId, ProjectId};
-use crate::queue::Depth;
-use crate::segment::SegmentError;
 
 use super::Api;
 use super::auth::Authenticated;
@@ -148,7 +146,6 @@ async fn submitted(
     route: &str,
     new: &[NewJob],
 ) -> Result<Outcome<Vec<Job>>, Error> {
-    check_parameters(new)?;
     let asked = canonical(new)?;
     let request = Request::new(principal.user, &key.0, &[route.as_bytes(), &asked])?;
     idempotency::once(
@@ -157,21 +154,6 @@ async fn submitted(
         api.jobs.submit(principal, Some(&request), new),
     )
     .await
-}
-
-/// Refuses parameters outside their ranges now, where the segmenter would end the job for them later.
-fn check_parameters(new: &[NewJob]) -> Result<(), Error> {
-    for (place, job) in new.iter().enumerate() {
-        if let Err(error) = job.parameters.validate() {
-            let name = match &error {
-                SegmentError::Parameter { name, .. } => format!("/{name}"),
-                _ => String::new(),
-            };
-            let field = format!("/jobs/{place}/parameters{name}");
-            return Err(Error::invalid(field, error.to_string()));
-        }
-    }
-    Ok(())
 }
 
 /// What was asked, whatever the order and spacing of its JSON.

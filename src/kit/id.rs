@@ -12,7 +12,7 @@ use super::clock::Clock;
 
 thread_local! {
     /// Keeps ids of one thread and millisecond in the order in which they were made.
-    static ORDER: ContextV7 = ContextV7::new();
+    static ORDER: ContextV7 = const { ContextV7::new() };
 }
 
 /// A new UUIDv7 that carries `created_at`.

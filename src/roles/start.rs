@@ -14,6 +14,7 @@ use crate::health::{Check, Health, Identity, Kind, Rules};
 use crate::http::{Limits, Listener, Stack, probes, serve, standard};
 use crate::kit::clock::SystemClock;
 use crate::kit::lifecycle::Lifecycle;
+use crate::kit::metrics;
 use crate::ops::{self, Ops};
 use crate::settings::{Readiness, Settings};
 use crate::state::instances::{Instance, Instances};
@@ -178,12 +179,12 @@ pub fn announce(started: &Started, ops: SocketAddr) {
     let (app, role) = (started.app.clone(), started.role);
     let instances = Instances::new(app.state.clone());
     let line = move || Instance {
+        figures: figures(&app),
         instance: app.instance.unique().to_owned(),
         role: role.name().to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         started_at: app.started_at,
         address: ops.to_string(),
-        figures: serde_json::json!({ "compute": app.compute.state() }),
     };
     let draining = started.app.lifecycle.drain_token();
     started
@@ -192,6 +193,12 @@ pub fn announce(started: &Started, ops: SocketAddr) {
         .spawn("instances.announce", async move {
             instances.keep_announcing(draining, line).await;
         });
+}
+
+fn figures(app: &App) -> serde_json::Value {
+    let compute = app.compute.state();
+    metrics::compute_pool(compute.threads, compute.active, compute.queued);
+    serde_json::json!({ "compute": compute })
 }
 
 /// Waits for a signal and for everything that was started to end.

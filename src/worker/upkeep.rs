@@ -114,7 +114,10 @@ impl Upkeep {
             Task::Expire => {
                 let now = self.clock.now();
                 self.files.remove_abandoned(now, ABANDONED_AFTER).await?;
-                self.log.expire().await.map_err(crate::events::Error::from)?;
+                self.log
+                    .expire()
+                    .await
+                    .map_err(crate::events::Error::from)?;
                 run_tx!(self.db, "idempotency.expire", |tx| -> Result<(), Error> {
                     idempotency::expire(tx, now, EXPIRE_MAX).await.map(drop)
                 })

@@ -38,6 +38,8 @@ pub use claim::{Claimed, Hold};
 pub use end::{Failure, Finished};
 pub use submit::NewJob;
 
+pub use crate::queue::Depth;
+
 /// A job.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Job {
@@ -294,7 +296,7 @@ impl Jobs {
     ///
     /// # Errors
     /// When the queue does not answer.
-    pub async fn depth(&self) -> Result<crate::queue::Depth, Error> {
+    pub async fn depth(&self) -> Result<Depth, Error> {
         Ok(self.queue.depth().await?)
     }
 

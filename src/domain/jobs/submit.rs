@@ -14,7 +14,7 @@ use crate::domain::{Error, projects};
 use crate::events::outbox;
 use crate::kit::id::{ImageId, JobId};
 use crate::queue::Offer;
-use crate::segment::Parameters;
+use crate::segment::{Parameters, SegmentError};
 
 use super::{Job, Jobs, Kind, Status, facts, store};
 
@@ -126,6 +126,7 @@ impl Jobs {
             let why = format!("page {} of an image with {} page(s)", new.page, image.pages);
             return Err(Error::invalid(format!("/jobs/{place}/page"), why));
         }
+        check_parameters(place, &new.parameters)?;
         let now = self.clock.now();
         let id = JobId::new(&*self.clock);
         Ok(Job {
@@ -205,6 +206,16 @@ impl Jobs {
             tracing::warn!(%error, count, "{count} job(s) wait for the reconciler: {error}");
         }
     }
+}
+
+fn check_parameters(place: usize, parameters: &Parameters) -> Result<(), Error> {
+    parameters.validate().map_err(|error| {
+        let field = match &error {
+            SegmentError::Parameter { name, .. } => format!("/jobs/{place}/parameters/{name}"),
+            _ => format!("/jobs/{place}/parameters"),
+        };
+        Error::invalid(field, error.to_string())
+    })
 }
 
 fn checked_task_id(place: usize, asked: Option<&str>, id: JobId) -> Result<String, Error> {

@@ -61,10 +61,14 @@ fn draw_one(folder: &Path, number: u32) -> anyhow::Result<PathBuf> {
         ..SceneOptions::default()
     };
     let scene = scene::draw(u64::from(number), &options);
-    let extension = if number % 2 == 0 { "png" } else { "tif" };
+    let extension = if number.is_multiple_of(2) {
+        "png"
+    } else {
+        "tif"
+    };
     let path = folder.join(format!("spheroids-{:03}.{extension}", number + 1));
     let writer = BufWriter::new(File::create(&path)?);
-    if number % 2 == 0 {
+    if number.is_multiple_of(2) {
         scene.write_png(writer)?
     } else {
         scene.write_tiff16(writer)?

@@ -28,6 +28,9 @@ use workplace::{Account, Workplace};
 /// Longest wait for the worker and the relay to end once all images are done.
 const ENDING_PATIENCE: Duration = Duration::from_secs(10);
 
+/// Exit status after Ctrl-C, as shells have it: 128 + SIGINT. The work folder is gone, finished results stay.
+const INTERRUPTED: u8 = 130;
+
 /// What a run did.
 #[derive(Debug, Default, Serialize)]
 struct Summary {
@@ -56,9 +59,16 @@ pub async fn run(args: SegmentArgs, settings: Settings) -> anyhow::Result<ExitCo
     worker::start_worker(&app);
     app.start_relay();
 
-    let mut summary = segment_all(&app, &account, &args, items).await?;
+    let outcome = tokio::select! {
+        outcome = segment_all(&app, &account, &args, items) => Some(outcome),
+        _ = tokio::signal::ctrl_c() => None,
+    };
     app.lifecycle.finish(ENDING_PATIENCE).await;
     app.close().await;
+    let Some(outcome) = outcome else {
+        return Ok(INTERRUPTED.into());
+    };
+    let mut summary = outcome?;
     summary.seconds = started.elapsed().as_secs_f64();
     report(&args, &summary)?;
     Ok(if summary.failed == 0 {

@@ -89,10 +89,16 @@ fn of_imagej(description: &str, x: Option<f64>, y: Option<f64>) -> Option<PixelS
     let unit_um = micrometres_per(unit.trim())?;
     let x = x?;
     checked(
-        unit_um / x,
-        unit_um / y.unwrap_or(x),
+        edge_um(unit_um, x),
+        edge_um(unit_um, y.unwrap_or(x)),
         PixelSizeSource::Imagej,
     )
+}
+
+/// Edge length of a pixel where so many fit into the unit. Resolutions are quotients of whole numbers; what lies below a
+/// picometre is rounding, and 0.65 is to be 0.65.
+fn edge_um(unit_um: f64, pixels_per_unit: f64) -> f64 {
+    (unit_um / pixels_per_unit * 1e6).round() / 1e6
 }
 
 fn of_resolution(x: Option<f64>, y: Option<f64>, unit: Option<u64>) -> Option<PixelSize> {
@@ -103,8 +109,8 @@ fn of_resolution(x: Option<f64>, y: Option<f64>, unit: Option<u64>) -> Option<Pi
     };
     let x = x?;
     checked(
-        unit_um / x,
-        unit_um / y.unwrap_or(x),
+        edge_um(unit_um, x),
+        edge_um(unit_um, y.unwrap_or(x)),
         PixelSizeSource::Resolution,
     )
 }
