@@ -95,7 +95,7 @@ async function loadProjects(selected) {
   const { items } = await call("GET", "/api/v1/projects?limit=200");
   $("project").replaceChildren(...items.map(({ id, name }) => element("option", { value: id, textContent: name })));
   const opened = items.find((project) => project.id === selected) ?? items[0];
-  $("columns").hidden = !opened;
+  $("columns").hidden = $("project").hidden = !opened;
   if (!opened) {
     say("Create a project to begin.");
     return $("project-name").focus();
@@ -197,6 +197,7 @@ function stopPolling() {
 
 async function uploadAll(files) {
   const project = state.project;
+  document.querySelectorAll("#uploads .failed").forEach((line) => line.remove());
   const waiting = [...files].map((file) => [file, uploadLine(file)]);
   const stored = [];
   const lane = async () => {
@@ -231,7 +232,9 @@ async function upload(project, file, { line, bar, status }) {
     line.remove();
     return image;
   } catch (error) {
-    Object.assign(status, { textContent: error.message, className: "bad" });
+    bar.remove();
+    status.textContent = error.message;
+    line.className = "failed";
     return null;
   }
 }
@@ -246,9 +249,19 @@ function draw() {
   $("more").hidden = !state.nextCursor;
   $("segment-new").disabled = withoutResult().length === 0;
   $("open-jobs").textContent = open > 0 ? `${open} job${open === 1 ? "" : "s"} open` : "";
-  const { shown } = state;
-  const job = shown && state.jobs.get(shown.image.id);
-  if (job && (job.id !== shown.job?.id || job.status !== shown.job?.status)) guarded(show)(shown.image);
+  keepShown();
+}
+
+// The first result is shown by itself, and what is shown is shown anew when its job has moved.
+function keepShown() {
+  const { image, job } = state.shown ?? {};
+  if (!image) {
+    const first = state.images.find((candidate) => state.jobs.get(candidate.id)?.status === "completed");
+    if (first) guarded(show)(first, false);
+    return;
+  }
+  const now = state.jobs.get(image.id);
+  if (now?.id !== job?.id || now?.status !== job?.status) guarded(show)(image, false);
 }
 
 function withoutResult() {
@@ -279,8 +292,8 @@ function newRow(image) {
   const statusCell = element("td");
   const action = element("span");
   const row = element("tr", {},
-    element("td", {}, thumbnail, image.name),
-    element("td", { textContent: `${image.width} × ${image.height}${pages}` }),
+    element("td", {}, element("div", {}, thumbnail, image.name)),
+    element("td", { className: "size", textContent: `${image.width} × ${image.height}${pages}` }),
     statusCell,
     element("td", {}, action, button("View", () => show(image), image)));
   return { row, statusCell, action, status: null };
@@ -310,9 +323,8 @@ function button(text, work, image) {
   return element("button", { type: "button", className: "quiet", textContent: text, ariaLabel, onclick: guarded(work) });
 }
 
-async function show(image) {
+async function show(image, asked = true) {
   const job = state.jobs.get(image.id);
-  const isNew = state.shown?.image.id !== image.id;
   const done = job?.status === "completed";
   state.shown = { image, job };
   $("result").hidden = false;
@@ -323,10 +335,8 @@ async function show(image) {
   $("picture-link").href = source;
   $("downloads").replaceChildren(...downloads(image, done ? job : null));
   drawMeasurements([]);
-  if (isNew) {
-    draw();
-    $("result-title").focus();
-  }
+  draw();
+  if (asked) $("result-title").focus();
   if (done) await showResult(image, job);
 }
 
