@@ -29,7 +29,9 @@ const LAME_DUCK_MS: u64 = 0;
 /// When the data folder cannot be used or the port is taken.
 pub async fn run(args: StandaloneArgs, mut settings: Settings) -> anyhow::Result<ExitCode> {
     settings.shutdown.lame_duck_ms = LAME_DUCK_MS;
-    let running = Running::start(settings).await?;
+    let lifecycle = Lifecycle::new();
+    lifecycle.listen_to_signals()?;
+    let running = Running::start(settings, lifecycle).await?;
     running.greet(&args)?;
     start::end(&running.started).await
 }
@@ -54,9 +56,11 @@ impl Running {
     ///
     /// # Errors
     /// When a backend cannot be used or a port is taken.
-    pub async fn start(settings: Settings) -> anyhow::Result<Self> {
-        let app = App::open(settings, SystemClock::shared(), Lifecycle::new()).await?;
+    pub async fn start(settings: Settings, lifecycle: Lifecycle) -> anyhow::Result<Self> {
+        let app = App::open(settings, SystemClock::shared(), lifecycle).await?;
         app.migrate(false).await?;
+        // Before anybody can ask: who finds the process ready finds the account too.
+        let admin = administrator(&app).await?;
         let started = start::with_health(app, Role::Standalone);
         let ops = start::serve_ops(&started).await?;
         let http = &started.app.settings.http;
@@ -65,7 +69,6 @@ impl Running {
         started.app.start_relay();
         worker::start_worker(&started.app);
         start::announce(&started, ops);
-        let admin = administrator(&started.app).await?;
         let sign_in_link = sign_in_link(&started.app, &admin, address).await?;
         Ok(Self {
             started,
