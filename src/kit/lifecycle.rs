@@ -25,8 +25,11 @@ pub struct Lifecycle {
 struct Shared {
     draining: CancellationToken,
     stopped: CancellationToken,
+    /// A second signal: whoever ends waits for nothing any more.
+    hurried: CancellationToken,
     tasks: TaskTracker,
     failed: AtomicBool,
+    listens_to_signals: AtomicBool,
 }
 
 /// How a process ended.
@@ -104,6 +107,38 @@ impl Lifecycle {
         }));
     }
 
+    /// From now on the first SIGTERM or SIGINT begins the drain and the second ends it; before, a signal kills. Called
+    /// before anybody learns that the process is ready; later calls change nothing.
+    ///
+    /// # Errors
+    /// When the process may not install signal handlers.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "listens until the process is gone, so nobody may wait for it"
+    )]
+    pub fn listen_to_signals(&self) -> std::io::Result<()> {
+        if self.shared.listens_to_signals.swap(true, Ordering::Relaxed) {
+            return Ok(());
+        }
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let this = self.clone();
+        tokio::spawn(async move {
+            loop {
+                let name = tokio::select! {
+                    _ = terminate.recv() => "SIGTERM",
+                    _ = interrupt.recv() => "SIGINT",
+                };
+                tracing::info!("{name} received");
+                if this.is_draining() {
+                    this.shared.hurried.cancel();
+                }
+                this.drain();
+            }
+        });
+        Ok(())
+    }
+
     /// Begins draining; may be called any number of times.
     pub fn drain(&self) {
         self.shared.draining.cancel();
@@ -136,20 +171,14 @@ impl Lifecycle {
     /// # Errors
     /// When the process may not install signal handlers.
     pub async fn run_until_ended(&self, deadline: Duration) -> std::io::Result<Ending> {
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        tokio::select! {
-            _ = terminate.recv() => tracing::info!("SIGTERM: draining for at most {} s", deadline.as_secs()),
-            _ = interrupt.recv() => tracing::info!("SIGINT: draining for at most {} s", deadline.as_secs()),
-            () = self.draining() => {}
-        }
-        self.drain();
+        self.listen_to_signals()?;
+        self.draining().await;
+        tracing::info!("draining for at most {} s", deadline.as_secs());
         self.shared.tasks.close();
         let finished = tokio::select! {
             () = self.shared.tasks.wait() => true,
             () = tokio::time::sleep(deadline) => false,
-            _ = terminate.recv() => false,
-            _ = interrupt.recv() => false,
+            () = self.shared.hurried.cancelled() => false,
         };
         self.stop();
         Ok(

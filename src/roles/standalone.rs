@@ -27,7 +27,9 @@ const LAME_DUCK_MS: u64 = 0;
 /// When the data folder cannot be used or the port is taken.
 pub async fn run(args: StandaloneArgs, mut settings: Settings) -> anyhow::Result<ExitCode> {
     settings.shutdown.lame_duck_ms = LAME_DUCK_MS;
-    let running = Running::start(settings).await?;
+    let lifecycle = Lifecycle::new();
+    lifecycle.listen_to_signals()?;
+    let running = Running::start(settings, lifecycle).await?;
     running.greet(&args)?;
     start::end(&running.started).await
 }
@@ -52,9 +54,11 @@ impl Running {
     ///
     /// # Errors
     /// When a backend cannot be used or a port is taken.
-    pub async fn start(settings: Settings) -> anyhow::Result<Self> {
-        let app = App::open(settings, SystemClock::shared(), Lifecycle::new()).await?;
+    pub async fn start(settings: Settings, lifecycle: Lifecycle) -> anyhow::Result<Self> {
+        let app = App::open(settings, SystemClock::shared(), lifecycle).await?;
         app.migrate(false).await?;
+        // Before anybody can ask: who finds the process ready finds the account too.
+        let admin = administrator(&app).await?;
         let started = start::with_health(app, Role::Standalone);
         let ops = start::serve_ops(&started).await?;
         let http = &started.app.settings.http;
@@ -63,7 +67,6 @@ impl Running {
         started.app.start_relay();
         worker::start_worker(&started.app);
         start::announce(&started, ops);
-        let admin = administrator(&started.app).await?;
         let (state, listener) = (started.app.state.clone(), address.to_string());
         let sign_in_link =
             sign_in_link::create(state, &started.app.settings, admin.id, &listener).await?;

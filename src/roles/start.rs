@@ -53,6 +53,8 @@ pub async fn open(settings: Settings, role: Role) -> anyhow::Result<Started> {
         ));
         return Err(error.into());
     }
+    // Who sees the process ready may stop it in the same instant.
+    app.lifecycle.listen_to_signals()?;
     Ok(with_health(app, role))
 }
 

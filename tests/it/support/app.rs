@@ -39,7 +39,7 @@ pub struct Person {
 /// The whole product.
 pub async fn start() -> TestApp {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let running = Running::start(settings(&folder))
+    let running = Running::start(settings(&folder), Lifecycle::new())
         .await
         .expect("standalone starts");
     let (address, link) = (running.address, running.sign_in_link.clone());
