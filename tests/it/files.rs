@@ -281,7 +281,8 @@ fn a_client_may_leave_at_any_step() {
             if let Some(outcome) = outcome {
                 assert_eq!(outcome.unwrap().bytes, 40 * 65_536);
                 assert_eq!(bench.left(), [bench.path()]);
-                assert!(times > 3, "the beginning, a part and the end are waits");
+                // How many of the waits are seen depends on how fast the disk's thread is.
+                assert!(times > 1, "a put waits for the disk");
                 break;
             }
             assert_eq!(bench.left(), Vec::<PathBuf>::new(), "left after {times}");
