@@ -11,7 +11,7 @@ use sqlx::{AssertSqlSafe, Executor, SqlSafeStr};
 use super::Backend;
 
 /// Fewer statements than this mean that the search is broken.
-const STATEMENTS_MIN: usize = 6;
+const STATEMENTS_MIN: usize = 80;
 
 const VERBS: [&str; 6] = ["select", "insert", "update", "delete", "with", "values"];
 
