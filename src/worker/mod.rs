@@ -122,11 +122,6 @@ impl Worker {
         });
     }
 
-    /// Jobs that run here now.
-    pub fn busy(&self) -> usize {
-        self.running.len()
-    }
-
     async fn take_jobs(&self) {
         let mut failures = 0;
         while !self.lifecycle.is_draining() {
