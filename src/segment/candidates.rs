@@ -52,6 +52,15 @@ const PROBE_PX: usize = 3;
 /// A hole smaller than this share of its object is texture.
 const HOLE_SHARE: f64 = 0.005;
 
+/// Pieces of a cluster are more solid than the cluster by at least this much.
+const CLUSTER_GAIN: f64 = 0.02;
+
+/// A rim's step at its own outline is at least this many times what the slope from its core would make of it.
+const STEP_PER_SLOPE: f32 = 2.0;
+
+/// How often the pieces of a cluster are looked at each by itself.
+const ROUNDS: u32 = 3;
+
 /// What was found of one object.
 #[derive(Debug)]
 pub(super) struct Candidate {
@@ -189,17 +198,26 @@ impl<'a> Search<'a> {
     fn of_component(&self, runs: &[Run]) -> Vec<Candidate> {
         let low = label::mask_of(runs);
         let level = RIM_SHARE * self.plateau(&low);
-        if level <= self.levels.low {
-            return self.of_object(low);
-        }
-        let parts = label::parts_of(&self.above(&low, level), self.min_area);
+        let parts = if level <= self.levels.low {
+            vec![low]
+        } else {
+            label::parts_of(&self.above(&low, level), self.min_area)
+        };
         parts
             .into_iter()
-            .flat_map(|part| self.of_object(part))
+            .flat_map(|part| {
+                if self.has_corona(&part) {
+                    vec![part]
+                } else {
+                    self.split(part)
+                }
+            })
+            .flat_map(|part| self.of_object(part, ROUNDS))
             .collect()
     }
 
-    fn of_object(&self, low: Mask) -> Vec<Candidate> {
+    /// The objects in a piece above the low level; pieces of pieces are looked at `rounds` times more.
+    fn of_object(&self, low: Mask, rounds: u32) -> Vec<Candidate> {
         let plateau = self.plateau(&low);
         if plateau < PLATEAU_SHARE * self.levels.high
             || self.frame.is_rim(&low)
@@ -212,21 +230,26 @@ impl<'a> Search<'a> {
         let parts: Vec<Mask> = label::parts_of(&half, self.min_area)
             .into_iter()
             .map(|part| self.filled(part))
+            .flat_map(|part| self.split(part))
             .collect();
         let inner: u64 = parts.iter().map(Mask::area).sum();
-        if self.has_rim_of_its_own(low.area(), inner) {
-            let wholes = self.split(low).into_iter();
-            let with_core = wholes.filter_map(|whole| {
-                let cores = self.cores_of(&whole, &half);
-                self.judge(whole, cores)
-            });
-            let found: Vec<Candidate> = with_core.collect();
-            if !found.is_empty() {
-                return found;
+        if self.has_rim_of_its_own(low.area(), inner) && self.ends_abruptly(&low, inner, plateau) {
+            if rounds > 0 && parts.len() > 1 {
+                let pieces = split::partition(&low, &parts, CLUSTER_GAIN);
+                if pieces.len() > 1 {
+                    return pieces
+                        .into_iter()
+                        .flat_map(|piece| self.of_object(piece, rounds - 1))
+                        .collect();
+                }
+            }
+            let cores = self.cores_of(&low, &half);
+            if let Some(found) = self.judge(low, cores) {
+                return vec![found];
             }
         }
-        let wholes = parts.into_iter().flat_map(|part| self.split(part));
-        wholes
+        parts
+            .into_iter()
             .filter_map(|whole| self.judge(whole, Vec::new()))
             .collect()
     }
@@ -265,7 +288,15 @@ impl<'a> Search<'a> {
         if !self.parameters.split_touching {
             return vec![mask];
         }
-        split::split(mask, self.min_area)
+        split::split(mask, self.min_area, |x, y| {
+            self.height_at(y * self.flat.width + x)
+        })
+    }
+
+    fn has_corona(&self, low: &Mask) -> bool {
+        let plateau = self.plateau(low);
+        let inner = self.above(low, plateau / 2.0).area();
+        self.has_rim_of_its_own(low.area(), inner) && self.ends_abruptly(low, inner, plateau)
     }
 
     fn has_rim_of_its_own(&self, whole: u64, inner: u64) -> bool {
@@ -275,6 +306,14 @@ impl<'a> Search<'a> {
         inner > 0.0
             && whole >= CORE_AREA_RATIO * inner
             && rim >= (RIM_PER_SMOOTHING * self.parameters.smoothing_px).max(RIM_MIN_PX)
+    }
+
+    /// A rim ends in a step. The blur round a bright object falls at the same rate all the way.
+    fn ends_abruptly(&self, whole: &Mask, inner: u64, plateau: f32) -> bool {
+        let radius = |area: u64| (area as f32 / std::f32::consts::PI).sqrt();
+        let thickness = (radius(whole.area()) - radius(inner)).max(1.0);
+        let slope = plateau / 2.0 / thickness;
+        self.edge(whole) >= STEP_PER_SLOPE * slope * (2 * PROBE_PX) as f32
     }
 
     /// Cores are the few compact pieces that make up most of what reaches half height. Many small pieces, or a ring,

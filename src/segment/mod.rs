@@ -41,6 +41,7 @@ mod shape;
 mod split;
 mod surface;
 mod threshold;
+pub mod tune;
 
 pub use decode::decode;
 pub use error::SegmentError;

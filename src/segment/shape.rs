@@ -12,7 +12,7 @@ pub(super) fn solidity(mask: &Mask) -> f64 {
     }
 }
 
-/// Area of the convex hull, by the monotone chain (Andrew 1979) over the ends of the rows.
+/// Area of the convex hull of the pixels' corners.
 fn hull_area(mask: &Mask) -> f64 {
     let mut points: Vec<(i64, i64)> = Vec::with_capacity(4 * mask.height);
     for y in 0..mask.height {
@@ -28,11 +28,20 @@ fn hull_area(mask: &Mask) -> f64 {
             points.push((y, last as i64 + 1));
         }
     }
+    area(&hull(points))
+}
+
+/// The corners of the convex hull of these points (y, x), by the monotone chain (Andrew 1979).
+pub(super) fn hull(mut points: Vec<(i64, i64)>) -> Vec<(i64, i64)> {
     points.sort_unstable();
     points.dedup();
-    let chain = [half_hull(points.iter()), half_hull(points.iter().rev())].concat();
-    let next = chain.iter().cycle().skip(1);
-    let twice: i64 = chain
+    [half_hull(points.iter()), half_hull(points.iter().rev())].concat()
+}
+
+/// Area of a polygon with these corners.
+pub(super) fn area(corners: &[(i64, i64)]) -> f64 {
+    let next = corners.iter().cycle().skip(1);
+    let twice: i64 = corners
         .iter()
         .zip(next)
         .map(|(a, b)| a.0 * b.1 - a.1 * b.0)
