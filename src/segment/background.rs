@@ -5,12 +5,10 @@
 //! the background's own pixels is blurred and added. A vignette is quadratic, and a surface with six coefficients
 //! cannot swallow an object.
 
-use super::Raster;
+use super::blocks::Blocks;
+use super::grid::Grid;
 use super::normalise::gaussian;
 use super::surface::Surface;
-
-/// Longest side of the reduced image on which the background is estimated, in pixels.
-const REDUCED_SIDE_PX: usize = 128;
 
 /// Share of the reduced image's pixels, the smoothest, that may be background.
 const SMOOTH_SHARE: f64 = 0.5;
@@ -35,24 +33,19 @@ const RESIDUAL_BLUR_SHARE: f64 = 0.12;
 const TRANSMITTED_SHARE: f64 = 0.25;
 /// The light, on a reduced grid.
 pub(super) struct Background {
-    width: usize,
-    height: usize,
-    values: Vec<f32>,
+    /// The light itself, in the image's scale.
+    pub light: Grid,
     /// The mean light where it is divided out, so that the scale stays the image's.
     divide_by_mean: Option<f32>,
 }
 
 impl Background {
     /// Estimates it.
-    pub fn estimate(image: &Raster) -> Self {
-        let Reduced {
-            width,
-            height,
-            means: reduced,
-            deviations,
-        } = Reduced::of(image);
+    pub fn estimate(blocks: &Blocks) -> Self {
+        let (width, height) = (blocks.width, blocks.height);
+        let reduced = blocks.means();
         // Objects have texture and edges, the ground has neither.
-        let smooth = smoothest(&deviations, width);
+        let smooth = smoothest(&blocks.deviations(), width);
         let mut inlier = near_middle(&reduced, &smooth);
         let mut surface = Surface::default();
         for _ in 0..FIT_ROUNDS {
@@ -72,29 +65,14 @@ impl Background {
             .map(|(value, (residual, remaining))| (f64::from(*value) - residual + remaining) as f32)
             .collect();
         let divide_by_mean = transmitted(&reduced, &values);
-        Self {
+        let light = Grid {
             width,
             height,
             values,
-            divide_by_mean,
-        }
-    }
-
-    /// The light along a row of the full image, by bilinear interpolation between the reduced pixels' centres.
-    pub fn row(&self, y: usize, full_height: usize, light: &mut [f32]) {
-        let (top, bottom, down) = between(y, full_height, self.height);
-        let value = |x: usize| {
-            let (a, b) = (
-                self.values[top * self.width + x],
-                self.values[bottom * self.width + x],
-            );
-            a + (b - a) * down
         };
-        let column: Vec<f32> = (0..self.width).map(value).collect();
-        let full_width = light.len();
-        for (x, light) in light.iter_mut().enumerate() {
-            let (left, right, along) = between(x, full_width, self.width);
-            *light = column[left] + (column[right] - column[left]) * along;
+        Self {
+            light,
+            divide_by_mean,
         }
     }
 
@@ -115,17 +93,6 @@ impl Background {
     }
 }
 
-/// The two grid points round a pixel's centre, and how far it is from the first to the second.
-fn between(at: usize, full: usize, reduced: usize) -> (usize, usize, f32) {
-    let position = ((at as f32 + 0.5) * reduced as f32 / full as f32 - 0.5).max(0.0);
-    let first = (position as usize).min(reduced - 1);
-    (
-        first,
-        (first + 1).min(reduced - 1),
-        (position - first as f32).min(1.0),
-    )
-}
-
 /// The mean light, where it passes through the sample and is nowhere near darkness.
 fn transmitted(reduced: &[f32], light: &[f32]) -> Option<f32> {
     let brightest = reduced.iter().copied().fold(f32::MIN, f32::max);
@@ -133,78 +100,6 @@ fn transmitted(reduced: &[f32], light: &[f32]) -> Option<f32> {
     let mean = light.iter().sum::<f32>() / light.len() as f32;
     let bright = f64::from(mean) > TRANSMITTED_SHARE * f64::from(brightest);
     (bright && darkest_light > 0.2 * mean).then_some(mean)
-}
-
-/// Blocks of the image, at most [`REDUCED_SIDE_PX`] to a side.
-struct Reduced {
-    width: usize,
-    height: usize,
-    means: Vec<f32>,
-    /// Standard deviation within each block.
-    deviations: Vec<f32>,
-}
-
-impl Reduced {
-    fn of(image: &Raster) -> Self {
-        let (full_width, full_height) = (image.width() as usize, image.height() as usize);
-        let factor = full_width.max(full_height).div_ceil(REDUCED_SIDE_PX);
-        let (width, height) = ((full_width / factor).max(1), (full_height / factor).max(1));
-        let (across, down) = (
-            full_width as f64 / width as f64,
-            full_height as f64 / height as f64,
-        );
-        let mut blocks = vec![Block::default(); width * height];
-        let mut row = vec![0.0; full_width];
-        for y in 0..full_height {
-            image.copy_row(y as u32, &mut row);
-            let line = ((y as f64 / down) as usize).min(height - 1) * width;
-            for (index, block) in blocks[line..line + width].iter_mut().enumerate() {
-                let from = (index as f64 * across).ceil() as usize;
-                let to = (((index + 1) as f64 * across).ceil() as usize).min(full_width);
-                block.add(&row[from..to]);
-            }
-        }
-        let means = blocks.iter().map(|block| block.mean() as f32).collect();
-        let deviations = blocks
-            .iter()
-            .map(|block| block.deviation() as f32)
-            .collect();
-        Self {
-            width,
-            height,
-            means,
-            deviations,
-        }
-    }
-}
-
-#[derive(Debug, Clone, Default)]
-struct Block {
-    sum: f64,
-    squares: f64,
-    count: u32,
-}
-
-impl Block {
-    fn add(&mut self, values: &[f32]) {
-        self.sum += f64::from(values.iter().sum::<f32>());
-        self.squares += values
-            .iter()
-            .map(|value| f64::from(*value).powi(2))
-            .sum::<f64>();
-        self.count += values.len() as u32;
-    }
-
-    fn mean(&self) -> f64 {
-        self.sum / f64::from(self.count.max(1))
-    }
-
-    fn deviation(&self) -> f64 {
-        let mean = self.mean();
-        (self.squares / f64::from(self.count.max(1)) - mean * mean)
-            .max(0.0)
-            .sqrt()
-    }
 }
 
 /// The smoother share of all blocks, and of each tile: light is noisier where it is brighter, and every region has to

@@ -47,6 +47,16 @@ impl Frame {
             || (surrounds || along_frame) && shape::solidity(mask) < RIM_SOLIDITY
     }
 
+    /// 1 in the middle of the image, a half in its corners.
+    pub fn centrality(&self, mask: &Mask) -> f64 {
+        let off = |start: u32, length: usize, side: usize| {
+            2.0 * (f64::from(start) + length as f64 / 2.0) / side as f64 - 1.0
+        };
+        let x = off(mask.x, mask.width, self.width);
+        let y = off(mask.y, mask.height, self.height);
+        1.0 - 0.25 * (x * x + y * y)
+    }
+
     fn covers_corner(&self, mask: &Mask) -> bool {
         let inside = |at: u32, length: usize, place: usize| {
             place

@@ -14,39 +14,54 @@ pub(super) struct Run {
     pub to: u32,
 }
 
-/// Components of the pixels for which `inside` says yes, as runs in reading order; those below `min_area` pixels are
+/// Components of the pixels that `mark` sets, row by row, as runs in reading order; those below `min_area` pixels are
 /// left out.
 pub(super) fn components(
     width: usize,
     height: usize,
     min_area: u64,
-    mut inside: impl FnMut(usize, usize) -> bool,
+    mut mark: impl FnMut(usize, &mut [bool]),
 ) -> Vec<Vec<Run>> {
     let mut runs: Vec<Run> = Vec::new();
     let mut parents: Vec<u32> = Vec::new();
+    let mut cells = vec![false; width];
     let (mut above_start, mut row_start) = (0, 0);
     for y in 0..height {
-        let mut x = 0;
-        while x < width {
-            if !inside(x, y) {
-                x += 1;
-                continue;
-            }
-            let from = x;
-            while x < width && inside(x, y) {
-                x += 1;
-            }
+        mark(y, &mut cells);
+        let mut at = 0;
+        while let Some(from) = find(&cells, at, true) {
+            at = find(&cells, from, false).unwrap_or(width);
             parents.push(runs.len() as u32);
             runs.push(Run {
                 y: y as u32,
                 from: from as u32,
-                to: x as u32,
+                to: at as u32,
             });
         }
         join_rows(&runs, &mut parents, above_start, row_start);
         (above_start, row_start) = (row_start, runs.len());
     }
     collect(&runs, &mut parents, min_area)
+}
+
+/// The first cell from `at` on with this value. Long stretches of one value are skipped in blocks, which the compiler
+/// compares at once.
+fn find(cells: &[bool], at: usize, wanted: bool) -> Option<usize> {
+    const BLOCK: usize = 32;
+    let mut start = at;
+    for block in cells[at..].chunks(BLOCK) {
+        if block
+            .iter()
+            .fold(false, |any, cell| any | (*cell == wanted))
+        {
+            return block
+                .iter()
+                .position(|cell| *cell == wanted)
+                .map(|offset| start + offset);
+        }
+        start += block.len();
+    }
+    None
 }
 
 /// Joins the runs from `row_start` on with those of the row above, which begin at `above_start`.
@@ -117,7 +132,9 @@ pub(super) fn mask_of(runs: &[Run]) -> Mask {
 
 /// The components inside a mask, each as a mask of its own; those below `min_area` pixels are left out.
 pub(super) fn parts_of(mask: &Mask, min_area: u64) -> Vec<Mask> {
-    let parts = components(mask.width, mask.height, min_area, |x, y| mask.row(y)[x]);
+    let parts = components(mask.width, mask.height, min_area, |y, cells| {
+        cells.copy_from_slice(mask.row(y));
+    });
     let mut parts: Vec<Mask> = parts.iter().map(|runs| mask_of(runs)).collect();
     for part in &mut parts {
         part.x += mask.x;
@@ -130,7 +147,12 @@ pub(super) fn parts_of(mask: &Mask, min_area: u64) -> Vec<Mask> {
 pub(super) fn fill_holes(mask: &mut Mask, min_hole: u64) {
     let cells = mask.cells();
     let stride = mask.stride();
-    let empty = components(stride, mask.height + 2, 1, |x, y| !cells[y * stride + x]);
+    let empty = components(stride, mask.height + 2, 1, |y, row| {
+        let cells = &cells[y * stride..(y + 1) * stride];
+        row.iter_mut()
+            .zip(cells)
+            .for_each(|(row, cell)| *row = !cell);
+    });
     // The first one holds the frame and is the outside.
     for runs in empty.iter().skip(1) {
         let area: u64 = runs.iter().map(|run| u64::from(run.to - run.from)).sum();
@@ -155,7 +177,9 @@ mod tests {
 
     fn areas(rows: &[&str]) -> Vec<u64> {
         let picture = picture(rows);
-        let found = components(picture[0].len(), picture.len(), 1, |x, y| picture[y][x]);
+        let found = components(picture[0].len(), picture.len(), 1, |y, cells| {
+            cells.copy_from_slice(&picture[y])
+        });
         found.iter().map(|runs| mask_of(runs).area()).collect()
     }
 
@@ -172,7 +196,7 @@ mod tests {
     #[test]
     fn small_holes_are_filled_and_large_ones_stay() {
         let picture = picture(&["#######", "#.#...#", "###...#", "#######"]);
-        let found = components(7, 4, 1, |x, y| picture[y][x]);
+        let found = components(7, 4, 1, |y, cells| cells.copy_from_slice(&picture[y]));
         let mut mask = mask_of(&found[0]);
         fill_holes(&mut mask, 2);
         assert_eq!(mask.area(), 28 - 6);

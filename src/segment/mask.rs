@@ -33,6 +33,13 @@ impl Mask {
         self.cells[self.index(x, y)]
     }
 
+    /// Whether a pixel inside the box has all four neighbours set.
+    pub fn is_inner(&self, x: usize, y: usize) -> bool {
+        let (index, stride) = ((y + 1) * self.stride() + x + 1, self.stride());
+        let cells = &self.cells;
+        cells[index - 1] & cells[index + 1] & cells[index - stride] & cells[index + stride]
+    }
+
     /// Sets a pixel inside the box.
     pub fn set(&mut self, x: usize, y: usize, value: bool) {
         let index = self.index(x as isize, y as isize);

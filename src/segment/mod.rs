@@ -21,12 +21,14 @@
 //! (0, 0) to (1, 1) and its centre is (0.5, 0.5).
 
 mod background;
+mod blocks;
 mod candidates;
 mod contour;
 mod decode;
 mod error;
 pub mod export;
 mod frame;
+mod grid;
 mod inspect;
 mod label;
 mod mask;
@@ -40,6 +42,7 @@ mod segmentation;
 mod shape;
 mod split;
 mod surface;
+mod texture;
 mod threshold;
 pub mod tune;
 
@@ -55,6 +58,8 @@ pub use segmentation::{
 
 use std::ops::ControlFlow;
 
+use background::Background;
+use blocks::Blocks;
 use candidates::Candidate;
 use mask::Mask;
 
@@ -105,9 +110,18 @@ fn run(
     progress: &mut Progress<'_>,
 ) -> ControlFlow<Cancelled, Segmentation> {
     progress(0)?;
-    let flat = normalise::flatten(image, parameters.smoothing_px);
+    let blocks = Blocks::of(image);
+    let background = Background::estimate(&blocks.halved());
+    let flat = normalise::flatten(image, &background, parameters.smoothing_px);
     progress(40)?;
-    let found = candidates::find(&flat, image, parameters, progress)?;
+    let scene = candidates::Scene {
+        image,
+        blocks: &blocks,
+        background: &background,
+        flat: &flat,
+        parameters,
+    };
+    let found = candidates::find(&scene, progress)?;
     drop(flat);
     let (candidates, note) = match found {
         Ok(candidates) => (candidates, None),

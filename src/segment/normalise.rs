@@ -13,8 +13,7 @@ pub(super) struct Flat {
 }
 
 /// Smooths with a Gaussian of this standard deviation in pixels, and takes the background away.
-pub(super) fn flatten(image: &Raster, smoothing_px: f64) -> Flat {
-    let background = Background::estimate(image);
+pub(super) fn flatten(image: &Raster, background: &Background, smoothing_px: f64) -> Flat {
     let kernel = gaussian(smoothing_px);
     let (width, height) = (image.width() as usize, image.height() as usize);
     let radius = kernel.len() - 1;
@@ -24,7 +23,7 @@ pub(super) fn flatten(image: &Raster, smoothing_px: f64) -> Flat {
     for (y, row) in values.chunks_exact_mut(width).enumerate() {
         window.fill_to((y + radius).min(height - 1));
         window.blur_column(y, row);
-        background.row(y, height, &mut light);
+        background.light.row(y, height, &mut light);
         background.remove(row, &light);
     }
     Flat {
@@ -136,7 +135,16 @@ fn weigh(out: &mut [f32], a: &[f32], b: &[f32], weight: f32, first: bool) {
 #[cfg(test)]
 mod tests {
     use super::super::Samples;
+    use super::super::blocks::Blocks;
     use super::*;
+
+    fn flattened(image: &Raster, smoothing_px: f64) -> Flat {
+        flatten(
+            image,
+            &Background::estimate(&Blocks::of(image).halved()),
+            smoothing_px,
+        )
+    }
 
     fn image(width: u32, height: u32, value: impl Fn(f32, f32) -> f32) -> Raster {
         let at = |index: u32| value((index % width) as f32, (index / width) as f32);
@@ -151,7 +159,7 @@ mod tests {
         };
         let object = |x: f32, y: f32| (x - 200.0).hypot(y - 90.0) < 40.0;
         let dimmed = |x, y| vignette(x, y) * if object(x, y) { 0.5 } else { 1.0 };
-        let flat = flatten(&image(300, 200, dimmed), 1.0);
+        let flat = flattened(&image(300, 200, dimmed), 1.0);
         for (index, value) in flat.values.iter().enumerate() {
             let (x, y) = ((index % 300) as f32, (index / 300) as f32);
             let distance = (x - 200.0).hypot(y - 90.0);
@@ -165,14 +173,14 @@ mod tests {
 
     #[test]
     fn smoothing_keeps_the_mean_and_lowers_the_noise() {
-        let flat = flatten(&image(64, 64, |x, y| 100.0 + ((x + y) % 2.0) * 10.0), 2.0);
+        let flat = flattened(&image(64, 64, |x, y| 100.0 + ((x + y) % 2.0) * 10.0), 2.0);
         assert!(flat.values.iter().all(|value| value.abs() < 1.0));
     }
 
     #[test]
     fn images_of_one_pixel_row_or_column_are_images() {
         for (width, height) in [(1, 1), (1, 50), (50, 1), (2, 3)] {
-            let flat = flatten(&image(width, height, |x, _| x), 2.0);
+            let flat = flattened(&image(width, height, |x, _| x), 2.0);
             assert_eq!(flat.values.len(), (width * height) as usize);
             assert!(flat.values.iter().all(|value| value.is_finite()));
         }

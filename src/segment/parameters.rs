@@ -4,13 +4,23 @@ use serde::{Deserialize, Serialize};
 
 use super::SegmentError;
 
+/// Where no smallest area is given, it is one pixel in so many: a disk whose diameter is 1.6 % of the image's side. What
+/// is smaller is dirt in an image of spheroids …
+const PIXELS_PER_MIN_AREA: u64 = 5_000;
+
+/// … but never less than this, since a smaller disk has no shape of its own, …
+const MIN_AREA_PX: u64 = 30;
+
+/// … nor more than this, since a large image may also be a mosaic of many fields.
+const MAX_MIN_AREA_PX: u64 = 500;
+
 /// The choices of one segmentation; every field has a default, unknown fields are refused.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Parameters {
     /// Whether objects are brighter or darker than what surrounds them.
     pub polarity: Polarity,
-    /// Objects below this area are dropped, in pixels. Unset: 0.01 % of the image, at least 30.
+    /// Objects below this area are dropped, in pixels. Unset: 0.02 % of the image, from 30 to 500.
     pub min_area_px: Option<u64>,
     /// Objects below this share of the typical object's area are taken for debris (0 keeps all), 0–1.
     pub min_relative_area: f64,
@@ -85,8 +95,9 @@ impl Parameters {
 
     /// The smallest area that counts as an object in an image of this many pixels, in pixels.
     pub fn min_area(&self, image_pixels: u64) -> u64 {
-        self.min_area_px
-            .unwrap_or_else(|| (image_pixels / 10_000).max(30))
+        self.min_area_px.unwrap_or_else(|| {
+            (image_pixels / PIXELS_PER_MIN_AREA).clamp(MIN_AREA_PX, MAX_MIN_AREA_PX)
+        })
     }
 }
 

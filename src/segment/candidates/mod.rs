@@ -1,0 +1,177 @@
+//! Which objects there are: several methods are tried in both polarities, and the most convincing answer is kept.
+
+mod bodies;
+mod confidence;
+mod heights;
+mod level;
+mod search;
+
+use std::ops::ControlFlow;
+
+use super::background::Background;
+use super::blocks::Blocks;
+use super::frame::Frame;
+use super::mask::Mask;
+use super::normalise::Flat;
+use super::shape;
+use super::threshold::Histogram;
+use super::{Cancelled, Parameters, Polarity, Progress, Raster};
+
+use heights::Heights;
+use level::Level;
+use search::Search;
+
+/// What is smaller than so many times the smallest area may be a speck of dirt …
+const SPECK_MIN_AREAS: u64 = 3;
+
+/// … and is one where all of them together cover less than one pixel in so many.
+const DIRT_PIXELS: u64 = 300;
+
+/// What was found of one object.
+#[derive(Debug)]
+pub(super) struct Candidate {
+    pub whole: Mask,
+    pub cores: Vec<Mask>,
+    /// How sure the segmenter is of it, from 0 to 1.
+    pub confidence: f64,
+    /// How convincing its outlines are: the sum of what each is worth.
+    score: f64,
+}
+
+/// Step at the edge × solidity × centrality × area: what an outline with this mean step at it is worth.
+fn worth(outline: &Mask, step: f32, frame: Frame) -> f64 {
+    f64::from(step) * shape::solidity(outline) * frame.centrality(outline) * outline.area() as f64
+}
+
+/// What the search looks at.
+pub(super) struct Scene<'a> {
+    pub image: &'a Raster,
+    pub blocks: &'a Blocks,
+    pub background: &'a Background,
+    pub flat: &'a Flat,
+    pub parameters: &'a Parameters,
+}
+
+/// The objects of the better polarity, in reading order; where there is none, the reason.
+pub(super) type Found = Result<Vec<Candidate>, String>;
+
+/// Looks for objects; progress runs from 40 to 80.
+pub(super) fn find(
+    scene: &Scene<'_>,
+    progress: &mut Progress<'_>,
+) -> ControlFlow<Cancelled, Found> {
+    let Some(histogram) = Histogram::of(scene.flat) else {
+        return ControlFlow::Continue(Err("every pixel has the same value".to_owned()));
+    };
+    let mut best = Vec::new();
+    for (sign, polarity, done) in [(1.0, Polarity::Bright, 60), (-1.0, Polarity::Dark, 80)] {
+        if [Polarity::Auto, polarity].contains(&scene.parameters.polarity) {
+            for found in scene.of_polarity(&histogram, sign) {
+                if std::env::var("DBG").is_ok() {
+                    eprintln!(
+                        "{polarity:?}: {} objects, score {:.0}",
+                        found.len(),
+                        total(&found)
+                    );
+                }
+                if total(&found) > total(&best) {
+                    best = found;
+                }
+            }
+        }
+        progress(done)?;
+    }
+    if scene.parameters.polarity == Polarity::Auto {
+        best = bodies::with_texture(scene, best);
+    }
+    best.sort_by_key(|candidate: &Candidate| (candidate.whole.y, candidate.whole.x));
+    ControlFlow::Continue(if best.is_empty() {
+        Err(scene.nothing())
+    } else {
+        Ok(best)
+    })
+}
+
+fn total(candidates: &[Candidate]) -> f64 {
+    candidates.iter().map(|candidate| candidate.score).sum()
+}
+
+impl Scene<'_> {
+    /// What each method finds of one polarity.
+    fn of_polarity(&self, histogram: &Histogram, sign: f32) -> Vec<Vec<Candidate>> {
+        let contrast = self.parameters.min_contrast;
+        let levels = if sign > 0.0 {
+            histogram.levels(contrast)
+        } else {
+            histogram.reversed().levels(contrast)
+        };
+        let field = level::sauvola(&self.blocks.halved(), self.background, sign, &levels);
+        let local = Level::Local {
+            field: &field,
+            floor: contrast as f32 * levels.noise,
+        };
+        let search = Search {
+            heights: Heights::new(self.flat, sign, &levels),
+            image: self.image,
+            parameters: self.parameters,
+            frame: self.frame(),
+            min_area: self.min_area(),
+            levels,
+            methods: [Level::Global(levels.low), local, Level::Global(levels.high)],
+        };
+        // Every object's own outline is found below its own half height, so a higher global level would add nothing.
+        search.methods[..2]
+            .iter()
+            .map(|level| self.without_debris(search.run(level)))
+            .collect()
+    }
+
+    fn frame(&self) -> Frame {
+        Frame {
+            width: self.flat.width,
+            height: self.flat.height,
+        }
+    }
+
+    fn min_area(&self) -> u64 {
+        self.parameters.min_area(self.image.pixels()).max(1)
+    }
+
+    fn nothing(&self) -> String {
+        let (min_area, contrast) = (self.min_area(), self.parameters.min_contrast);
+        format!(
+            "nothing of at least {min_area} pixels stands out from the background by {contrast} \
+             standard deviations"
+        )
+    }
+
+    /// Small things beside large ones are debris. What is large is judged by the object in which the middle pixel of
+    /// all object pixels lies: neither many specks nor one clump of many small objects shift it far.
+    fn without_debris(&self, mut found: Vec<Candidate>) -> Vec<Candidate> {
+        let mut areas: Vec<u64> = found
+            .iter()
+            .map(|candidate| candidate.whole.area())
+            .collect();
+        areas.sort_unstable();
+        let mut left = areas.iter().sum::<u64>() / 2;
+        let typical = areas.into_iter().find(|area| {
+            let here = left <= *area;
+            left = left.saturating_sub(*area);
+            here
+        });
+        let limit = typical.unwrap_or(0) as f64 * self.parameters.min_relative_area;
+        found.retain(|candidate| candidate.whole.area() as f64 >= limit);
+        if self.is_dirt(&found) {
+            found.clear();
+        }
+        found
+    }
+
+    /// A few specks in a field and nothing else. Whoever looks for things so small says so by a smallest area.
+    fn is_dirt(&self, found: &[Candidate]) -> bool {
+        let areas = || found.iter().map(|candidate| candidate.whole.area());
+        self.parameters.min_area_px.is_none()
+            && areas().all(|area| area < SPECK_MIN_AREAS * self.min_area())
+            && areas().sum::<u64>() * DIRT_PIXELS < self.image.pixels()
+    }
+}
