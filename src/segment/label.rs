@@ -165,6 +165,13 @@ pub(super) fn fill_holes(mask: &mut Mask, min_hole: u64) {
     }
 }
 
+/// Pixels of a mask and of all its holes.
+pub(super) fn enclosed_area(mask: &Mask) -> u64 {
+    let mut filled = mask.clone();
+    fill_holes(&mut filled, u64::MAX);
+    filled.area()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

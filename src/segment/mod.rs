@@ -44,7 +44,6 @@ mod split;
 mod surface;
 mod texture;
 mod threshold;
-pub mod tune;
 
 pub use decode::decode;
 pub use error::SegmentError;

@@ -1,16 +1,17 @@
 //! Which objects there are: several methods are tried in both polarities, and the most convincing answer is kept.
 
-mod bodies;
 mod confidence;
 mod heights;
 mod level;
 mod search;
+mod union;
 
 use std::ops::ControlFlow;
 
 use super::background::Background;
 use super::blocks::Blocks;
 use super::frame::Frame;
+use super::label;
 use super::mask::Mask;
 use super::normalise::Flat;
 use super::shape;
@@ -66,23 +67,15 @@ pub(super) fn find(
     let mut best = Vec::new();
     for (sign, polarity, done) in [(1.0, Polarity::Bright, 60), (-1.0, Polarity::Dark, 80)] {
         if [Polarity::Auto, polarity].contains(&scene.parameters.polarity) {
-            for found in scene.of_polarity(&histogram, sign) {
-                if std::env::var("DBG").is_ok() {
-                    eprintln!(
-                        "{polarity:?}: {} objects, score {:.0}",
-                        found.len(),
-                        total(&found)
-                    );
-                }
-                if total(&found) > total(&best) {
-                    best = found;
-                }
+            let found = scene.of_polarity(&histogram, sign);
+            if total(&found) > total(&best) {
+                best = found;
             }
         }
         progress(done)?;
     }
     if scene.parameters.polarity == Polarity::Auto {
-        best = bodies::with_texture(scene, best);
+        best = union::with_texture(scene, best);
     }
     best.sort_by_key(|candidate: &Candidate| (candidate.whole.y, candidate.whole.x));
     ControlFlow::Continue(if best.is_empty() {
@@ -97,8 +90,8 @@ fn total(candidates: &[Candidate]) -> f64 {
 }
 
 impl Scene<'_> {
-    /// What each method finds of one polarity.
-    fn of_polarity(&self, histogram: &Histogram, sign: f32) -> Vec<Vec<Candidate>> {
+    /// What the methods find of one polarity: the better one's objects, and those that only the other one sees.
+    fn of_polarity(&self, histogram: &Histogram, sign: f32) -> Vec<Candidate> {
         let contrast = self.parameters.min_contrast;
         let levels = if sign > 0.0 {
             histogram.levels(contrast)
@@ -120,10 +113,13 @@ impl Scene<'_> {
             methods: [Level::Global(levels.low), local, Level::Global(levels.high)],
         };
         // Every object's own outline is found below its own half height, so a higher global level would add nothing.
-        search.methods[..2]
-            .iter()
-            .map(|level| self.without_debris(search.run(level)))
-            .collect()
+        let [global, local] =
+            [0, 1].map(|method| self.without_debris(search.run(&search.methods[method])));
+        if total(&global) >= total(&local) {
+            union::with_others(global, local)
+        } else {
+            union::with_others(local, global)
+        }
     }
 
     fn frame(&self) -> Frame {
@@ -169,7 +165,11 @@ impl Scene<'_> {
 
     /// A few specks in a field and nothing else. Whoever looks for things so small says so by a smallest area.
     fn is_dirt(&self, found: &[Candidate]) -> bool {
-        let areas = || found.iter().map(|candidate| candidate.whole.area());
+        let areas = || {
+            found
+                .iter()
+                .map(|candidate| label::enclosed_area(&candidate.whole))
+        };
         self.parameters.min_area_px.is_none()
             && areas().all(|area| area < SPECK_MIN_AREAS * self.min_area())
             && areas().sum::<u64>() * DIRT_PIXELS < self.image.pixels()

@@ -53,6 +53,9 @@ const HOLE_SHARE: f64 = 0.005;
 /// Pieces of a cluster are more solid than the cluster by at least this much.
 const CLUSTER_GAIN: f64 = 0.02;
 
+/// A thin ring is one where its own pixels make up at least one in so many of what it encloses.
+const RING_MIN_SHARE: u64 = 4;
+
 /// How often the pieces of a cluster are looked at each by itself.
 const ROUNDS: u32 = 3;
 
@@ -72,7 +75,7 @@ impl Search<'_> {
     /// All objects in what reaches the level of a method.
     pub fn run(&self, level: &Level<'_>) -> Vec<Candidate> {
         let (width, height) = (self.heights.width(), self.heights.height());
-        let components = label::components(width, height, self.min_area, |y, cells| {
+        let components = label::components(width, height, self.min_pixels(), |y, cells| {
             level.reach(&self.heights, y, cells);
         });
         components
@@ -85,11 +88,14 @@ impl Search<'_> {
     /// is dirt or stray light round an object, not its rim.
     fn of_component(&self, runs: &[Run]) -> Vec<Candidate> {
         let low = label::mask_of(runs);
+        if self.is_small(&low) {
+            return Vec::new();
+        }
         let level = RIM_SHARE * self.heights.plateau(&low);
         let parts = if level <= self.levels.low {
             vec![low]
         } else {
-            label::parts_of(&self.heights.above(&low, level), self.min_area)
+            label::parts_of(&self.heights.above(&low, level), self.min_pixels())
         };
         parts
             .into_iter()
@@ -112,7 +118,8 @@ impl Search<'_> {
     /// has a loose rim, and both outlines are reported.
     fn of_object(&self, low: Mask, rounds: u32) -> Vec<Candidate> {
         let plateau = self.heights.plateau(&low);
-        if plateau < PLATEAU_SHARE * self.levels.high
+        if self.is_small(&low)
+            || plateau < PLATEAU_SHARE * self.levels.high
             || self.frame.is_rim(&low)
             || self.is_mark(&low)
         {
@@ -120,7 +127,7 @@ impl Search<'_> {
         }
         let half = self.heights.above(&low, plateau / 2.0);
         let low = self.filled(low);
-        let parts: Vec<Mask> = label::parts_of(&half, self.min_area)
+        let parts: Vec<Mask> = label::parts_of(&half, self.min_pixels())
             .into_iter()
             .map(|part| self.filled(part))
             .flat_map(|part| self.split(part))
@@ -145,6 +152,16 @@ impl Search<'_> {
             .into_iter()
             .filter_map(|whole| self.judge(whole, Vec::new()))
             .collect()
+    }
+
+    /// Fewest pixels of what may turn out to be an object: a ring counts with what it encloses.
+    fn min_pixels(&self) -> u64 {
+        (self.min_area / RING_MIN_SHARE).max(1)
+    }
+
+    /// Whether a mask, with its holes, is smaller than the smallest object.
+    fn is_small(&self, mask: &Mask) -> bool {
+        mask.area() < self.min_area && label::enclosed_area(mask) < self.min_area
     }
 
     fn filled(&self, mut mask: Mask) -> Mask {
@@ -218,7 +235,7 @@ impl Search<'_> {
         let blurred = step < EDGE_SHARE * mean || step < EDGE_DEVIATIONS * self.levels.noise;
         let weak = blurred || mean < standing_out;
         let excluded = self.parameters.exclude_border && self.frame.sides_touched(&whole) > 0;
-        if whole.area() < self.min_area || weak || excluded {
+        if self.is_small(&whole) || weak || excluded {
             return None;
         }
         let of_cores = cores

@@ -13,6 +13,10 @@ const ROUGH_CELLS: usize = 128;
 /// Heights below this share of the object's own plateau count as this much: a dark centre is no valley to its ground.
 const HEIGHT_MIN: f32 = 0.1;
 
+/// An object whose holes make it appear this many times as large is a ring or a cluster of rings, which have no heights in
+/// their middle: it is parted by its shape alone.
+const HOLLOW: f32 = 1.3;
+
 /// A mask without holes and the heights over it, `factor` pixels to a cell each way.
 pub(super) struct Coarse {
     pub mask: Mask,
@@ -33,7 +37,12 @@ impl Coarse {
         } else {
             reduced(mask, factor)
         };
-        let heights = heights(mask, &coarse, factor, height_at);
+        let hollow = coarse.area() as f32 * (factor * factor) as f32 > HOLLOW * mask.area() as f32;
+        let heights = if hollow {
+            vec![1.0; coarse.cells().len()]
+        } else {
+            heights(mask, &coarse, factor, height_at)
+        };
         Self {
             mask: coarse,
             heights,
