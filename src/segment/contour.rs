@@ -96,14 +96,23 @@ mod tests {
     use super::*;
 
     fn objects(width: usize, cells: &[bool]) -> Vec<Mask> {
-        let found = label::components(width, cells.len() / width, 1, |x, y| cells[y * width + x]);
+        let found = label::components(width, cells.len() / width, 1, |y, row| {
+            row.copy_from_slice(&cells[y * width..][..width])
+        });
         found.iter().map(|runs| label::mask_of(runs)).collect()
     }
 
     /// Holes by another way: empty 4-connected regions that do not reach the frame.
     fn hole_count(mask: &Mask) -> usize {
         let (cells, stride) = (mask.cells(), mask.stride());
-        label::components(stride, mask.height + 2, 1, |x, y| !cells[y * stride + x]).len() - 1
+        label::components(stride, mask.height + 2, 1, |y, row| {
+            let cells = &cells[y * stride..(y + 1) * stride];
+            row.iter_mut()
+                .zip(cells)
+                .for_each(|(row, cell)| *row = !cell);
+        })
+        .len()
+            - 1
     }
 
     proptest! {

@@ -16,6 +16,9 @@ use super::{PixelSize, PixelSizeSource, Raster, Samples, SegmentError};
 /// Most tries to find room for one object; a crowded scene then has fewer.
 const PLACEMENT_TRIES: u32 = 200;
 
+/// Spheroids that touch share this much of the distance between their centres.
+const TOUCHING_OVERLAP: f64 = 0.05;
+
 /// Number of waves that make an outline irregular.
 const OUTLINE_WAVES: usize = 4;
 
@@ -40,6 +43,10 @@ pub struct SceneOptions {
     pub debris: u32,
     /// Whether the wall of a well is in the picture.
     pub well_rim: bool,
+    /// Whether every second spheroid touches the one before it.
+    pub touching: bool,
+    /// How wide an outline is smeared: the distance in pixels over which it falls from 73 % to 27 %, halved.
+    pub blur_px: f64,
     /// Pixel size written into TIFF files, in µm.
     pub pixel_size_um: f64,
 }
@@ -56,6 +63,9 @@ impl Default for SceneOptions {
             noise: 0.02,
             debris: 30,
             well_rim: false,
+            touching: false,
+            // As sharp as a lens makes it.
+            blur_px: 1.2,
             pixel_size_um: 0.65,
         }
     }
@@ -86,13 +96,19 @@ pub fn draw(seed: u64, options: &SceneOptions) -> Scene {
         let x = (index % width as usize) as f64 + 0.5;
         let y = (index / width as usize) as f64 + 0.5;
         let mut light = ground(options, x, y);
-        for (number, blob) in blobs.iter().enumerate().filter(|(_, blob)| blob.near(x, y)) {
+        let mut deepest = 0.0;
+        for (number, blob) in blobs
+            .iter()
+            .enumerate()
+            .filter(|(_, blob)| blob.near(options, x, y))
+        {
             light = blob.paint(options, light, x, y);
-            if blob.depth(x, y) > 0.0 {
-                *truth = number as u16 + 1;
+            let depth = blob.depth(x, y);
+            if depth > deepest {
+                (deepest, *truth) = (depth, number as u16 + 1);
             }
         }
-        for speck in dirt.iter().filter(|speck| speck.near(x, y)) {
+        for speck in dirt.iter().filter(|speck| speck.near(options, x, y)) {
             light = speck.paint(options, light, x, y);
         }
         light += options.noise * random.normal();
@@ -206,22 +222,42 @@ impl Blob {
     /// How deep a place lies inside the outline, in pixels; negative outside.
     fn depth(&self, x: f64, y: f64) -> f64 {
         let (dx, dy) = (x - self.x, y - self.y);
-        let angle = dy.atan2(dx);
+        self.radius_at(dy.atan2(dx)) - dx.hypot(dy)
+    }
+
+    fn radius_at(&self, angle: f64) -> f64 {
         let wave = |(index, (share, phase)): (usize, &(f64, f64))| {
             share * ((index as f64 + 2.0) * angle + phase).cos()
         };
         let waves: f64 = self.waves.iter().enumerate().map(wave).sum();
-        self.radius * (1.0 + waves) - dx.hypot(dy)
+        self.radius * (1.0 + waves)
     }
 
-    fn near(&self, x: f64, y: f64) -> bool {
-        let reach = self.radius * 1.3 + 10.0;
+    /// The same next to another one: their outlines overlap by a twentieth.
+    fn beside(self, other: &Self, angle: f64) -> Self {
+        let radii = other.radius_at(angle) + self.radius_at(angle + TAU / 2.0);
+        let distance = (1.0 - TOUCHING_OVERLAP) * radii;
+        Self {
+            x: other.x + distance * angle.cos(),
+            y: other.y + distance * angle.sin(),
+            ..self
+        }
+    }
+
+    fn lies_within(&self, options: &SceneOptions) -> bool {
+        let reach = self.radius * 1.25 + 4.0;
+        let within = |at: f64, side: u32| (reach..f64::from(side) - reach).contains(&at);
+        within(self.x, options.width) && within(self.y, options.height)
+    }
+
+    /// Whether the blob can be seen at a place: further out its blur is below a thousandth.
+    fn near(&self, options: &SceneOptions, x: f64, y: f64) -> bool {
+        let reach = self.radius * 1.3 + 8.0 * options.blur_px;
         (x - self.x).abs() < reach && (y - self.y).abs() < reach
     }
 
     fn paint(&self, options: &SceneOptions, light: f64, x: f64, y: f64) -> f64 {
-        // The edge is as sharp as a lens makes it.
-        let cover = 1.0 / (1.0 + (-self.depth(x, y) / 1.2).exp());
+        let cover = 1.0 / (1.0 + (-self.depth(x, y) / options.blur_px.max(0.1)).exp());
         let grain = (x / 5.0 + self.texture.0).sin() * (y / 6.0 + self.texture.1).sin();
         let cover = cover * self.strength * (1.0 + 0.12 * grain);
         if options.dark {
@@ -240,9 +276,16 @@ impl Blob {
 fn place(random: &mut Random, options: &SceneOptions) -> Vec<Blob> {
     let mut blobs: Vec<Blob> = Vec::new();
     for _ in 0..options.objects.min(u16::MAX.into()) {
+        let partner = options.touching && blobs.len() % 2 == 1;
         let room = (0..PLACEMENT_TRIES).find_map(|_| {
-            let blob = Blob::new(random, options, options.radius_px, 0.45);
-            blobs.iter().all(|other| blob.apart(other)).then_some(blob)
+            let mut blob = Blob::new(random, options, options.radius_px, 0.45);
+            let mut others = blobs.as_slice();
+            if let (true, [rest @ .., last]) = (partner, others) {
+                blob = blob.beside(last, random.between(0.0, TAU));
+                others = rest;
+            }
+            let free = others.iter().all(|other| blob.apart(other));
+            (free && blob.lies_within(options)).then_some(blob)
         });
         blobs.extend(room);
     }

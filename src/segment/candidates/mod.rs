@@ -28,11 +28,19 @@ const SPECK_MIN_AREAS: u64 = 3;
 /// … and is one where all of them together cover less than one pixel in so many.
 const DIRT_PIXELS: u64 = 300;
 
+/// Debris out of focus stands out by less than this share of what a typical object does …
+const PALE_SHARE: f32 = 0.75;
+
+/// … and is less than so many times as large as the smallest object in focus.
+const PALE_AREA_RATIO: f64 = 3.0;
+
 /// What was found of one object.
 #[derive(Debug)]
 pub(super) struct Candidate {
     pub whole: Mask,
     pub cores: Vec<Mask>,
+    /// Mean height over the background.
+    height: f32,
     /// How sure the segmenter is of it, from 0 to 1.
     pub confidence: f64,
     /// How convincing its outlines are: the sum of what each is worth.
@@ -141,22 +149,30 @@ impl Scene<'_> {
         )
     }
 
-    /// Small things beside large ones are debris. What is large is judged by the object in which the middle pixel of
-    /// all object pixels lies: neither many specks nor one clump of many small objects shift it far.
+    /// Small things beside large ones are debris, and so are pale things that are not much larger: specks out of focus.
+    /// What is large is judged by the object in which the middle pixel of all object pixels lies: neither many specks nor
+    /// one clump of many small objects shift it far.
     fn without_debris(&self, mut found: Vec<Candidate>) -> Vec<Candidate> {
-        let mut areas: Vec<u64> = found
+        found.sort_by_key(|candidate| candidate.whole.area());
+        let mut left = found
             .iter()
             .map(|candidate| candidate.whole.area())
-            .collect();
-        areas.sort_unstable();
-        let mut left = areas.iter().sum::<u64>() / 2;
-        let typical = areas.into_iter().find(|area| {
-            let here = left <= *area;
-            left = left.saturating_sub(*area);
+            .sum::<u64>()
+            / 2;
+        let typical = found.iter().find(|candidate| {
+            let here = left <= candidate.whole.area();
+            left = left.saturating_sub(candidate.whole.area());
             here
         });
-        let limit = typical.unwrap_or(0) as f64 * self.parameters.min_relative_area;
-        found.retain(|candidate| candidate.whole.area() as f64 >= limit);
+        let Some(typical) = typical else {
+            return found;
+        };
+        let limit = typical.whole.area() as f64 * self.parameters.min_relative_area;
+        let pale = typical.height * PALE_SHARE;
+        found.retain(|candidate| {
+            let area = label::enclosed_area(&candidate.whole) as f64;
+            area >= limit && (area >= PALE_AREA_RATIO * limit || candidate.height >= pale)
+        });
         if self.is_dirt(&found) {
             found.clear();
         }

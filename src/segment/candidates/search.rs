@@ -245,6 +245,7 @@ impl Search<'_> {
         let contrast = contrast(step, self.levels.noise);
         Some(Candidate {
             score: worth(&whole, step, self.frame) + of_cores.sum::<f64>(),
+            height: mean,
             confidence: confidence(contrast, &whole, agreement, self.frame),
             whole,
             cores,

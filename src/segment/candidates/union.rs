@@ -87,6 +87,7 @@ fn alone(scene: &Scene<'_>, whole: Mask, cores: Vec<Mask>) -> Candidate {
     let report_core = scene.parameters.report_core;
     Candidate {
         confidence: confidence(1.0, &whole, AGREEMENT, scene.frame()),
+        height: 0.0,
         score: 0.0,
         whole,
         cores: if report_core { cores } else { Vec::new() },
