@@ -1,5 +1,7 @@
 //! Polygons with holes: their area, and the pixels they cover.
 
+mod simplify;
+
 use serde::ser::SerializeSeq;
 use serde::{Deserialize, Serialize, Serializer};
 

@@ -123,15 +123,15 @@ fn measurements(object: &Object) -> BTreeMap<&'static str, f64> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(in crate::segment) mod tests {
     use super::*;
     use crate::segment::mask::Mask;
     use crate::segment::{
-        PixelSize, PixelSizeSource, Raster, SEGMENTER, Samples, contour, measure,
+        PixelSize, PixelSizeSource, Raster, SEGMENTER, Samples, Summary, contour, measure,
     };
 
     /// A frame of 4 × 4 pixels with a hole of 2 × 2, and inside the hole's place a "core" of one pixel of the frame.
-    pub(in crate::segment::export) fn two_objects() -> Segmentation {
+    pub(in crate::segment) fn two_objects() -> Segmentation {
         let mut image = Raster::new(8, 6, Samples::U8((0..48).collect())).unwrap();
         image.pixel_size = Some(PixelSize {
             x_um: 0.5,
@@ -150,20 +150,24 @@ pub(super) mod tests {
                 number,
                 part,
                 core_of,
+                confidence: None,
                 polygon,
                 measurements,
             }
         };
+        let objects = vec![
+            object(&frame, 1, Part::Whole, None),
+            object(&pixel, 2, Part::Core, Some(1)),
+        ];
         Segmentation {
             width: 8,
             height: 6,
             pixel_size: image.pixel_size,
             segmenter: SEGMENTER.to_owned(),
-            objects: vec![
-                object(&frame, 1, Part::Whole, None),
-                object(&pixel, 2, Part::Core, Some(1)),
-            ],
+            summary: Summary::of(&objects, image.pixel_size),
+            objects,
             note: None,
+            simplified_px: None,
         }
     }
 
