@@ -11,9 +11,9 @@ const ATTEMPTS: usize = 4;
 /// A ring keeps at least this many points.
 const POINTS_MIN: usize = 4;
 
-/// Points times sides that are looked at to see whether holes are still inside, at most: a second's work. A polygon
-/// with more stays exact.
-const LOOKS_MAX: usize = 100_000_000;
+/// Pairs of sides, and of holes and sides, that are compared to see whether a simplified polygon is valid, at most: some
+/// 100 ms of work. A polygon that needs more stays exact.
+const LOOKS_MAX: usize = 20_000_000;
 
 impl Polygon {
     /// A copy with fewer points, for display only: its area is not the mask's. No point left out lies farther than
@@ -24,6 +24,9 @@ impl Polygon {
     /// Source: Douglas and Peucker, Cartographica 10 (1973), 112–122.
     pub fn simplified(&self, tolerance_px: f64) -> Self {
         let shared = self.shared_points();
+        if self.holes.len().saturating_mul(self.holes.len()) > LOOKS_MAX {
+            return self.clone();
+        }
         let mut tolerance = tolerance_px;
         for _ in 0..ATTEMPTS {
             let reduce = |ring: &Ring| reduced(ring, tolerance, &shared);
@@ -60,9 +63,11 @@ impl Polygon {
         }
         sides.sort_unstable_by(|a, b| a.top().total_cmp(&b.top()));
         let mut active: Vec<Side> = Vec::new();
+        let mut looks = 0;
         for side in sides {
             active.retain(|other| other.bottom() >= side.top());
-            if active.iter().any(|other| side.conflicts_with(other)) {
+            looks += active.len();
+            if looks > LOOKS_MAX || active.iter().any(|other| side.conflicts_with(other)) {
                 return false;
             }
             active.push(side);
