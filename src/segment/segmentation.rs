@@ -107,6 +107,18 @@ pub enum PixelSizeSource {
     Resolution,
 }
 
+impl PixelSizeSource {
+    /// The name in tables and JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::OmeXml => "ome_xml",
+            Self::Imagej => "imagej",
+            Self::Resolution => "resolution",
+        }
+    }
+}
+
 impl PixelSize {
     /// Whether measurements may be given in µm without asking anybody.
     pub fn trusted(&self) -> bool {
