@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::{Point, Polygon, Ring};
+use super::{Point, Polygon, Ring, squared_distance};
 
 /// Where the simplified rings would cross, they are tried again with half the tolerance, as often as this; then the
 /// exact ones stay.
@@ -91,16 +91,6 @@ impl Polygon {
                 .filter(|(other, _)| *other != index);
             self.outer.holds(*point) && !others.any(|(_, other)| other.holds(*point))
         })
-    }
-}
-
-impl Ring {
-    /// Whether a point that is not on the ring lies inside it.
-    fn holds(&self, [x, y]: Point) -> bool {
-        let crossed = self.edges().filter(|(a, b)| {
-            (a[1] > y) != (b[1] > y) && x < a[0] + (y - a[1]) * (b[0] - a[0]) / (b[1] - a[1])
-        });
-        crossed.count() % 2 == 1
     }
 }
 
@@ -224,19 +214,6 @@ fn kept(points: &[Point], tolerance: f64, shared: &HashSet<[u64; 2]>) -> Vec<boo
         }
     }
     kept
-}
-
-/// From a point to the nearest one between two others.
-fn squared_distance(point: Point, (a, b): (Point, Point)) -> f64 {
-    let (dx, dy) = (b[0] - a[0], b[1] - a[1]);
-    let (px, py) = (point[0] - a[0], point[1] - a[1]);
-    let length = dx * dx + dy * dy;
-    let along = if length > 0.0 {
-        ((px * dx + py * dy) / length).clamp(0.0, 1.0)
-    } else {
-        0.0
-    };
-    (px - along * dx).powi(2) + (py - along * dy).powi(2)
 }
 
 #[cfg(test)]
