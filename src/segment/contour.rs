@@ -6,22 +6,29 @@
 //! ring ever passes through a point twice, all rings are simple, and they touch each other in single points at most,
 //! which is what a valid polygon (OGC Simple Features, JTS) allows.
 
+use super::bits::{Bits, columns};
 use super::mask::Mask;
-use super::{Polygon, Ring};
+use super::{Point, Polygon, Ring};
 
 /// Steps along the cracks: right, down, left, up.
 const STEPS: [(isize, isize); 4] = [(1, 0), (0, 1), (-1, 0), (0, -1)];
 
-/// The outline of a mask whose pixels are 4-connected; `None` for an empty mask.
+/// The outline of a mask whose pixels are 4-connected; `None` for an empty mask. The outer ring begins at the upper left
+/// corner of its first row and runs clockwise on the screen, inner rings run against it.
 pub(super) fn outline(mask: &Mask) -> Option<Polygon> {
-    let mut visited = vec![false; mask.cells().len()];
+    let bits = Bits::of(mask);
+    let mut walk = Walk {
+        followed: bits.emptied(),
+        origin: [f64::from(mask.x) - 1.0, f64::from(mask.y) - 1.0],
+        bits: &bits,
+    };
     let mut outer = None;
     let mut holes = Vec::new();
-    for y in 0..mask.height as isize {
-        for x in 0..mask.width as isize {
+    for row in 1..bits.rows() {
+        for index in 0..bits.row(row).len() {
             // Every ring has a top edge; outer rings run to the right along theirs, and the first is the outer ring.
-            if mask.at(x, y) && !mask.at(x, y - 1) && !visited[cell(mask, x, y)] {
-                let ring = follow(mask, x, y, &mut visited);
+            while let Some(column) = walk.next_top_edge(row, index) {
+                let ring = walk.follow(column, row);
                 match outer {
                     None => outer = Some(ring),
                     Some(_) => holes.push(ring),
@@ -35,55 +42,63 @@ pub(super) fn outline(mask: &Mask) -> Option<Polygon> {
     })
 }
 
-/// Follows the ring whose crack above the pixel (x, y) runs to the right. `visited` marks pixels whose upper crack has
-/// been followed.
-fn follow(mask: &Mask, x: isize, y: isize, visited: &mut [bool]) -> Ring {
-    let (mut at, mut direction) = ((x, y), 0);
-    let mut points = Vec::new();
-    loop {
-        if direction == 0 {
-            let seen = &mut visited[cell(mask, at.0, at.1)];
-            if *seen {
-                break;
+struct Walk<'a> {
+    bits: &'a Bits,
+    /// The pixels whose upper crack has been followed.
+    followed: Bits,
+    /// Where the frame's first cell lies in the image.
+    origin: Point,
+}
+
+impl Walk<'_> {
+    /// The first pixel in a word of a row whose upper side is a crack that has not been followed.
+    fn next_top_edge(&self, row: usize, index: usize) -> Option<usize> {
+        let (here, above) = (self.bits.row(row)[index], self.bits.row(row - 1)[index]);
+        columns(index, here & !above & !self.followed.row(row)[index]).next()
+    }
+
+    /// Follows the ring whose crack above this pixel runs to the right.
+    fn follow(&mut self, column: usize, row: usize) -> Ring {
+        let (mut at, mut direction) = ((column, row), 0);
+        let mut points = Vec::new();
+        loop {
+            if direction == 0 {
+                if self.followed.at(at.0, at.1) {
+                    break;
+                }
+                self.followed.set(at.0, at.1);
             }
-            *seen = true;
+            let (x, y) = STEPS[direction];
+            at = (at.0.wrapping_add_signed(x), at.1.wrapping_add_signed(y));
+            let next = self.turn(at, direction);
+            if next != direction {
+                points.push([self.origin[0] + at.0 as f64, self.origin[1] + at.1 as f64]);
+                direction = next;
+            }
         }
-        at = (at.0 + STEPS[direction].0, at.1 + STEPS[direction].1);
-        let next = turn(mask, at, direction);
-        if next != direction {
-            points.push([
-                f64::from(mask.x) + at.0 as f64,
-                f64::from(mask.y) + at.1 as f64,
-            ]);
-            direction = next;
+        // The walk came back to its first corner last.
+        points.rotate_right(1);
+        Ring(points)
+    }
+
+    /// The direction in which the walk goes on from a pixel's upper left corner, with the object on its right.
+    fn turn(&self, (x, y): (usize, usize), direction: usize) -> usize {
+        // The pixels ahead on the left and on the right.
+        let (left, right) = match direction {
+            0 => ((x, y - 1), (x, y)),
+            1 => ((x, y), (x - 1, y)),
+            2 => ((x - 1, y), (x - 1, y - 1)),
+            _ => ((x - 1, y - 1), (x, y - 1)),
+        };
+        let set = |(x, y)| self.bits.at(x, y);
+        match (set(left), set(right)) {
+            // Also where the right one is empty: the two set pixels touch at this corner, and the walk passes over to
+            // the other one.
+            (true, _) => (direction + 3) % 4,
+            (false, true) => direction,
+            (false, false) => (direction + 1) % 4,
         }
     }
-    // The walk came back to its first corner last.
-    points.rotate_right(1);
-    Ring(points)
-}
-
-/// The direction in which the walk goes on from a corner, with the object on its right.
-fn turn(mask: &Mask, at: (isize, isize), direction: usize) -> usize {
-    // The pixels ahead on the left and on the right.
-    let (left, right) = match direction {
-        0 => ((0, -1), (0, 0)),
-        1 => ((0, 0), (-1, 0)),
-        2 => ((-1, 0), (-1, -1)),
-        _ => ((-1, -1), (0, -1)),
-    };
-    let set = |offset: (isize, isize)| mask.at(at.0 + offset.0, at.1 + offset.1);
-    match (set(left), set(right)) {
-        // Also where the right one is empty: the two set pixels touch at this corner, and the walk passes over to the
-        // other one.
-        (true, _) => (direction + 3) % 4,
-        (false, true) => direction,
-        (false, false) => (direction + 1) % 4,
-    }
-}
-
-fn cell(mask: &Mask, x: isize, y: isize) -> usize {
-    (y + 1) as usize * mask.stride() + (x + 1) as usize
 }
 
 #[cfg(test)]

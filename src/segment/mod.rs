@@ -11,8 +11,8 @@
 //! | label | `label` | connected components, holes filled, specks dropped |
 //! | candidates | `candidates`, `frame`, `shape` | both polarities, scored; which objects, or why none |
 //! | split | `split` | parts objects that touch |
-//! | contour | `contour` | the outline on pixel corners, whose area is the mask's exactly |
-//! | measure | `measure` | numbers per object |
+//! | contour | `contour`, `bits` | the outline on pixel corners, whose area is the mask's exactly |
+//! | measure | `measure/`, `summary` | numbers per object, totals per image |
 //! | export | `export/` | one file per format |
 //!
 //! `scene` draws synthetic images with their exact truth, for tests and for trying the program out.
@@ -21,6 +21,7 @@
 //! (0, 0) to (1, 1) and its centre is (0.5, 0.5).
 
 mod background;
+mod bits;
 mod blocks;
 mod candidates;
 mod contour;
@@ -41,6 +42,7 @@ pub mod scene;
 mod segmentation;
 mod shape;
 mod split;
+mod summary;
 mod surface;
 mod texture;
 mod threshold;
@@ -53,7 +55,9 @@ pub use polygon::{Point, Polygon, Ring};
 pub use raster::{Raster, Samples};
 pub use segmentation::{
     BoundingBox, Measurements, Micrometres, Object, Part, PixelSize, PixelSizeSource, Segmentation,
+    Shape, ShapeMicrometres,
 };
+pub use summary::{CoreTotals, Disintegration, Summary, SummaryMicrometres};
 
 use std::ops::ControlFlow;
 
@@ -133,8 +137,10 @@ fn run(
         height: image.height(),
         pixel_size: image.pixel_size,
         segmenter: SEGMENTER.to_owned(),
+        summary: Summary::of(&objects, image.pixel_size),
         objects,
         note,
+        simplified_px: None,
     })
 }
 
@@ -164,6 +170,7 @@ fn object(mask: &Mask, number: u32, core_of: Option<u32>, image: &Raster) -> Opt
         number,
         part,
         core_of,
+        confidence: None,
         polygon,
         measurements,
     })

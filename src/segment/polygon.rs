@@ -1,5 +1,7 @@
 //! Polygons with holes: their area, and the pixels they cover.
 
+mod simplify;
+
 use serde::ser::SerializeSeq;
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -87,6 +89,31 @@ impl Ring {
         let shifted = self.0.iter().cycle().skip(1);
         self.0.iter().zip(shifted).map(|(a, b)| (*a, *b))
     }
+
+    /// Whether a point that is not on the ring lies inside it.
+    pub(super) fn holds(&self, [x, y]: Point) -> bool {
+        let crossed = self.edges().filter(|(a, b)| {
+            (a[1] > y) != (b[1] > y) && x < a[0] + (y - a[1]) * (b[0] - a[0]) / (b[1] - a[1])
+        });
+        crossed.count() % 2 == 1
+    }
+}
+
+/// Distance from a point to the nearest one between two others.
+pub(super) fn distance(point: Point, side: (Point, Point)) -> f64 {
+    squared_distance(point, side).sqrt()
+}
+
+fn squared_distance(point: Point, (a, b): (Point, Point)) -> f64 {
+    let (dx, dy) = (b[0] - a[0], b[1] - a[1]);
+    let (px, py) = (point[0] - a[0], point[1] - a[1]);
+    let length = dx * dx + dy * dy;
+    let along = if length > 0.0 {
+        ((px * dx + py * dy) / length).clamp(0.0, 1.0)
+    } else {
+        0.0
+    };
+    (px - along * dx).powi(2) + (py - along * dy).powi(2)
 }
 
 impl Serialize for Ring {

@@ -1,18 +1,18 @@
-//! The measurements as a table: one row per object, units in the column names.
+//! Results as tables in CSV: one row per object, and one per image.
 //!
-//! The columns are stable: new ones are only added before `note`. An image without objects, and one that could not be
-//! read, has one row with a note and no numbers.
+//! An image without objects, and one that could not be read, has one row with a note and no numbers.
 
 use std::io::Write;
 
-use serde::Serialize;
+use super::columns::{OF_IMAGES, OF_OBJECTS};
+use super::table::{Cell, Page, Row};
+use crate::segment::{SegmentError, Segmentation};
 
-use crate::segment::{Micrometres, Object, PixelSizeSource, SegmentError, Segmentation};
+/// A table of objects that grows image by image.
+pub struct MeasurementsCsv<W: Write>(Table<W>);
 
-/// A table that grows image by image.
-pub struct MeasurementsCsv<W: Write> {
-    table: csv::Writer<W>,
-}
+/// A table of images: the totals of each.
+pub struct SummaryCsv<W: Write>(Table<W>);
 
 impl<W: Write> MeasurementsCsv<W> {
     /// Begins the table with its header.
@@ -20,11 +20,7 @@ impl<W: Write> MeasurementsCsv<W> {
     /// # Errors
     /// [`SegmentError::Io`] where writing fails.
     pub fn new(writer: W) -> Result<Self, SegmentError> {
-        let mut table = csv::WriterBuilder::new()
-            .has_headers(false)
-            .from_writer(writer);
-        table.write_record(COLUMNS).map_err(failed)?;
-        Ok(Self { table })
+        Table::new(writer, OF_OBJECTS.iter().map(|(name, _)| *name)).map(Self)
     }
 
     /// Adds an image's objects; `page` counts from 0.
@@ -37,15 +33,17 @@ impl<W: Write> MeasurementsCsv<W> {
         page: u32,
         result: &Segmentation,
     ) -> Result<(), SegmentError> {
+        let of = Page {
+            image: name,
+            page,
+            outcome: Ok(result),
+        };
         if result.objects.is_empty() {
-            let note = result.note.as_deref().unwrap_or("no object");
-            return self.put(&Row {
-                segmenter: &result.segmenter,
-                ..Row::empty(name, page, note)
-            });
+            return self.put(&Row { of, object: None });
         }
         for object in &result.objects {
-            self.put(&Row::of(name, page, result, object))?;
+            let object = Some(object);
+            self.put(&Row { of, object })?;
         }
         Ok(())
     }
@@ -55,7 +53,12 @@ impl<W: Write> MeasurementsCsv<W> {
     /// # Errors
     /// [`SegmentError::Io`] where writing fails.
     pub fn failure(&mut self, name: &str, page: u32, reason: &str) -> Result<(), SegmentError> {
-        self.put(&Row::empty(name, page, reason))
+        let of = Page {
+            image: name,
+            page,
+            outcome: Err(reason),
+        };
+        self.put(&Row { of, object: None })
     }
 
     /// Writes what is still buffered and hands the writer back.
@@ -63,126 +66,78 @@ impl<W: Write> MeasurementsCsv<W> {
     /// # Errors
     /// [`SegmentError::Io`] where writing fails.
     pub fn finish(self) -> Result<W, SegmentError> {
-        self.table
-            .into_inner()
-            .map_err(|error| SegmentError::Io(error.into_error()))
+        self.0.finish()
     }
 
     fn put(&mut self, row: &Row<'_>) -> Result<(), SegmentError> {
-        self.table.serialize(row).map_err(failed)
+        self.0.put(OF_OBJECTS.iter().map(|(_, cell)| cell(row)))
     }
 }
 
-const COLUMNS: [&str; 29] = [
-    "image",
-    "page",
-    "object",
-    "part",
-    "core_of",
-    "area_px",
-    "area_um2",
-    "perimeter_px",
-    "perimeter_um",
-    "equivalent_diameter_px",
-    "equivalent_diameter_um",
-    "circularity",
-    "centroid_x_px",
-    "centroid_y_px",
-    "centroid_x_um",
-    "centroid_y_um",
-    "bbox_x_px",
-    "bbox_y_px",
-    "bbox_width_px",
-    "bbox_height_px",
-    "intensity_mean",
-    "intensity_min",
-    "intensity_max",
-    "touches_border",
-    "holes",
-    "pixel_size_um",
-    "pixel_size_source",
-    "segmenter",
-    "note",
-];
-
-/// The fields in the order of the columns.
-#[derive(Debug, Default, Serialize)]
-struct Row<'a> {
-    image: &'a str,
-    page: u32,
-    object: Option<u32>,
-    part: Option<&'static str>,
-    core_of: Option<u32>,
-    area_px: Option<u64>,
-    area_um2: Option<f64>,
-    perimeter_px: Option<f64>,
-    perimeter_um: Option<f64>,
-    equivalent_diameter_px: Option<f64>,
-    equivalent_diameter_um: Option<f64>,
-    circularity: Option<f64>,
-    centroid_x_px: Option<f64>,
-    centroid_y_px: Option<f64>,
-    centroid_x_um: Option<f64>,
-    centroid_y_um: Option<f64>,
-    bbox_x_px: Option<u32>,
-    bbox_y_px: Option<u32>,
-    bbox_width_px: Option<u32>,
-    bbox_height_px: Option<u32>,
-    intensity_mean: Option<f64>,
-    intensity_min: Option<f64>,
-    intensity_max: Option<f64>,
-    touches_border: Option<bool>,
-    holes: Option<u32>,
-    pixel_size_um: Option<f64>,
-    pixel_size_source: Option<PixelSizeSource>,
-    segmenter: &'a str,
-    note: &'a str,
-}
-
-impl<'a> Row<'a> {
-    fn empty(image: &'a str, page: u32, note: &'a str) -> Self {
-        Self {
-            image,
-            page,
-            note,
-            ..Self::default()
-        }
+impl<W: Write> SummaryCsv<W> {
+    /// Begins the table with its header.
+    ///
+    /// # Errors
+    /// [`SegmentError::Io`] where writing fails.
+    pub fn new(writer: W) -> Result<Self, SegmentError> {
+        Table::new(writer, OF_IMAGES.iter().map(|(name, _)| *name)).map(Self)
     }
 
-    fn of(image: &'a str, page: u32, result: &'a Segmentation, object: &Object) -> Self {
-        let found = &object.measurements;
-        let um = |field: fn(&Micrometres) -> f64| found.micrometres.as_ref().map(field);
-        Self {
-            image,
+    /// Adds a page of an image, with its result or the reason why there is none; `page` counts from 0.
+    ///
+    /// # Errors
+    /// [`SegmentError::Io`] where writing fails.
+    pub fn image(
+        &mut self,
+        name: &str,
+        page: u32,
+        outcome: Result<&Segmentation, &str>,
+    ) -> Result<(), SegmentError> {
+        let row = Page {
+            image: name,
             page,
-            object: Some(object.number),
-            part: Some(object.part.name()),
-            core_of: object.core_of,
-            area_px: Some(found.area_px),
-            area_um2: um(|um| um.area_um2),
-            perimeter_px: Some(found.perimeter_px),
-            perimeter_um: found.micrometres.and_then(|um| um.perimeter_um),
-            equivalent_diameter_px: Some(found.equivalent_diameter_px),
-            equivalent_diameter_um: um(|um| um.equivalent_diameter_um),
-            circularity: Some(found.circularity),
-            centroid_x_px: Some(found.centroid_x_px),
-            centroid_y_px: Some(found.centroid_y_px),
-            centroid_x_um: um(|um| um.centroid_x_um),
-            centroid_y_um: um(|um| um.centroid_y_um),
-            bbox_x_px: Some(found.bbox_px.x),
-            bbox_y_px: Some(found.bbox_px.y),
-            bbox_width_px: Some(found.bbox_px.width),
-            bbox_height_px: Some(found.bbox_px.height),
-            intensity_mean: Some(found.intensity_mean),
-            intensity_min: Some(found.intensity_min),
-            intensity_max: Some(found.intensity_max),
-            touches_border: Some(found.touches_border),
-            holes: Some(found.holes),
-            pixel_size_um: result.pixel_size.and_then(|size| size.square_um()),
-            pixel_size_source: result.pixel_size.map(|size| size.source),
-            segmenter: &result.segmenter,
-            note: result.note.as_deref().unwrap_or_default(),
+            outcome,
+        };
+        self.0.put(OF_IMAGES.iter().map(|(_, cell)| cell(&row)))
+    }
+
+    /// Writes what is still buffered and hands the writer back.
+    ///
+    /// # Errors
+    /// [`SegmentError::Io`] where writing fails.
+    pub fn finish(self) -> Result<W, SegmentError> {
+        self.0.finish()
+    }
+}
+
+struct Table<W: Write>(csv::Writer<W>);
+
+impl<W: Write> Table<W> {
+    fn new(writer: W, names: impl Iterator<Item = &'static str>) -> Result<Self, SegmentError> {
+        let mut table = csv::Writer::from_writer(writer);
+        table.write_record(names).map_err(failed)?;
+        Ok(Self(table))
+    }
+
+    fn put<'a>(&mut self, cells: impl Iterator<Item = Cell<'a>>) -> Result<(), SegmentError> {
+        for cell in cells {
+            match cell {
+                Cell::Empty => self.0.write_field(""),
+                Cell::Text(text) => self.0.write_field(text),
+                Cell::Whole(number) => self.0.write_field(number.to_string()),
+                // The shortest text that reads back as the same number.
+                Cell::Real(number) => self.0.write_field(format!("{number:?}")),
+                Cell::Flag(flag) => self.0.write_field(flag.to_string()),
+            }
+            .map_err(failed)?;
         }
+        self.0.write_record(None::<&[u8]>).map_err(failed)
+    }
+
+    fn finish(self) -> Result<W, SegmentError> {
+        self.0
+            .into_inner()
+            .map_err(|error| SegmentError::Io(error.into_error()))
     }
 }
 
@@ -228,18 +183,54 @@ mod tests {
         assert_eq!(field(&table, 1, "holes"), "1");
         assert_eq!(field(&table, 1, "pixel_size_source"), "imagej");
         assert_eq!(field(&table, 1, "segmenter"), "builtin");
+        assert_eq!(field(&table, 1, "confidence"), "");
+        assert_eq!(field(&table, 1, "feret_min_px"), "4.0");
+        assert_eq!(field(&table, 1, "feret_min_um"), "2.0");
+        assert_eq!(field(&table, 1, "touches_border"), "false");
     }
 
     #[test]
-    fn the_header_names_the_fields_in_their_order() {
-        let json = serde_json::to_string(&Row::default()).unwrap();
-        let mut from = 0;
-        for name in COLUMNS {
-            let at = json[from..]
-                .find(&format!("\"{name}\""))
-                .unwrap_or_else(|| panic!("{name}"));
-            from += at;
+    fn columns_stay_where_they_were_and_the_note_is_last() {
+        let names: Vec<&str> = OF_OBJECTS.iter().map(|(name, _)| *name).collect();
+        assert_eq!(names[..4], ["image", "page", "object", "part"]);
+        assert_eq!(
+            names[25..29],
+            [
+                "pixel_size_um",
+                "pixel_size_source",
+                "segmenter",
+                "confidence"
+            ]
+        );
+        for names in [names, OF_IMAGES.iter().map(|(name, _)| *name).collect()] {
+            assert_eq!(names.last(), Some(&"note"));
+            let different: std::collections::HashSet<_> = names.iter().collect();
+            assert_eq!(different.len(), names.len());
         }
+    }
+
+    #[test]
+    fn an_image_has_a_row_of_totals() {
+        let mut table = SummaryCsv::new(Vec::new()).unwrap();
+        table.image("a.tif", 0, Ok(&two_objects())).unwrap();
+        table.image("b.tif", 1, Err("damaged TIFF")).unwrap();
+        let text = String::from_utf8(table.finish().unwrap()).unwrap();
+        let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split(',').collect()).collect();
+        let at = |name: &str| rows[0].iter().position(|column| *column == name).unwrap();
+        let expected = [
+            ("objects", "1"),
+            ("area_px", "12"),
+            ("area_um2", "3.0"),
+            ("core_area_px", "1"),
+            ("corona_area_um2", "2.75"),
+            ("note", ""),
+        ];
+        for (name, expected) in expected {
+            assert_eq!(rows[1][at(name)], expected, "{name}");
+        }
+        assert_ne!(rows[1][at("disintegration_index")], "");
+        assert_eq!((rows[2][0], rows[2][at("note")]), ("b.tif", "damaged TIFF"));
+        assert!(rows[2][2..at("note")].iter().all(|cell| cell.is_empty()));
     }
 
     #[test]
@@ -254,7 +245,8 @@ mod tests {
         assert_eq!(field(&table, 1, "note"), "empty well");
         assert_eq!(field(&table, 2, "note"), "damaged PNG");
         for row in &table[1..] {
-            assert!(row[2..27].iter().all(String::is_empty), "{:?}", row);
+            let mut numbers = row[2..27].iter().chain(&row[28..row.len() - 1]);
+            assert!(numbers.all(String::is_empty), "{row:?}");
         }
     }
 }

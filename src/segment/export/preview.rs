@@ -17,20 +17,22 @@ pub fn write(image: &Raster, side_max_px: u32, writer: impl Write) -> Result<(),
     let longer = image.width().max(image.height());
     let step = longer.div_ceil(side_max_px.max(1)).max(1);
     let (width, height) = (image.width().div_ceil(step), image.height().div_ceil(step));
+    PngEncoder::new_with_quality(writer, CompressionType::Fast, FilterType::Sub)
+        .write_image(&greys(image, step), width, height, ExtendedColorType::L8)
+        .map_err(|error| SegmentError::Io(std::io::Error::other(error)))
+}
+
+/// The image in grey, its contrast stretched, one pixel for each square of `step` pixels.
+pub(super) fn greys(image: &Raster, step: u32) -> Vec<u8> {
     let (black, white) = contrast(image);
     let scale = 255.0 / (white - black).max(f32::MIN_POSITIVE);
-    let mut pixels = Vec::with_capacity(width as usize * height as usize);
-    for y in 0..height {
+    let mut greys = Vec::new();
+    for top in (0..image.height()).step_by(step as usize) {
         // The cast saturates at 0 and 255.
-        pixels.extend(
-            mean_row(image, y * step, step)
-                .iter()
-                .map(|mean| ((mean - black) * scale) as u8),
-        );
+        let row = mean_row(image, top, step);
+        greys.extend(row.iter().map(|mean| ((mean - black) * scale) as u8));
     }
-    PngEncoder::new_with_quality(writer, CompressionType::Fast, FilterType::Sub)
-        .write_image(&pixels, width, height, ExtendedColorType::L8)
-        .map_err(|error| SegmentError::Io(std::io::Error::other(error)))
+    greys
 }
 
 /// Means of squares of `step` pixels, of which the first begins at (0, `top`); those at the frame are cut off by it.

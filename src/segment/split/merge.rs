@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap};
 
-use super::super::shape;
+use super::super::measure::hull::Hull;
 use super::basins::{Basins, NOBODY};
 use super::coarse::Coarse;
 
@@ -56,7 +56,7 @@ pub(super) fn merge(coarse: &Coarse, mut basins: Basins) -> Vec<Option<u32>> {
 
 struct Piece {
     area: u64,
-    hull: Vec<(i64, i64)>,
+    hull: Hull,
     solidity: f64,
     peak: f32,
     radius: f32,
@@ -67,9 +67,9 @@ struct Piece {
 }
 
 impl Piece {
-    fn new(area: u64, points: Vec<(i64, i64)>, peak: f32, radius: f32) -> Self {
-        let hull = shape::hull(points);
-        let solidity = area as f64 / shape::area(&hull).max(1.0);
+    fn new(area: u64, points: Vec<[i64; 2]>, peak: f32, radius: f32) -> Self {
+        let hull = Hull::around(points);
+        let solidity = area as f64 / hull.area().max(1.0);
         Self {
             area,
             hull,
@@ -115,7 +115,7 @@ struct Pieces {
 impl Pieces {
     fn of(coarse: &Coarse, roots: &[u32], basins: &mut Basins) -> Self {
         let stride = coarse.mask.stride();
-        let mut extents: HashMap<u32, (u64, Vec<(i64, i64)>)> = HashMap::new();
+        let mut extents: HashMap<u32, (u64, Vec<[i64; 2]>)> = HashMap::new();
         for (y, row) in roots.chunks_exact(stride).enumerate() {
             let mut x = 0;
             while x < stride {
@@ -127,7 +127,7 @@ impl Pieces {
                     let (area, points) = extents.entry(row[from]).or_default();
                     *area += (x - from) as u64;
                     for y in [y as i64, y as i64 + 1] {
-                        points.extend([(y, from as i64), (y, x as i64)]);
+                        points.extend([[from as i64, y], [x as i64, y]]);
                     }
                 }
             }
@@ -185,9 +185,9 @@ impl Pieces {
         let corners = self
             .pieces
             .values()
-            .flat_map(|piece| piece.hull.iter().copied())
+            .flat_map(|piece| piece.hull.corners().iter().copied())
             .collect();
-        let together = area as f64 / shape::area(&shape::hull(corners)).max(1.0);
+        let together = area as f64 / Hull::around(corners).area().max(1.0);
         let weighted: f64 = self
             .pieces
             .values()
@@ -224,7 +224,7 @@ impl Pieces {
         let (peak, radius) = (one.peak.max(two.peak), one.radius.max(two.radius));
         let mut joined = Piece::new(
             one.area + two.area,
-            [one.hull, two.hull].concat(),
+            [one.hull.corners(), two.hull.corners()].concat(),
             peak,
             radius,
         );
@@ -261,7 +261,7 @@ fn cost(a: &Piece, b: &Piece, pass: f32) -> f64 {
         return f64::NEG_INFINITY;
     }
     let area = a.area + b.area;
-    let hull = shape::area(&shape::hull([a.hull.as_slice(), &b.hull].concat()));
+    let hull = Hull::around([a.hull.corners(), b.hull.corners()].concat()).area();
     let together = area as f64 / hull.max(1.0);
     let apart = (a.area as f64 * a.solidity + b.area as f64 * b.solidity) / area as f64;
     apart - together + VALLEY_WEIGHT * valley(a, b, pass)
