@@ -42,6 +42,7 @@ pub mod scene;
 mod segmentation;
 mod shape;
 mod split;
+mod step;
 mod summary;
 mod surface;
 mod texture;
@@ -57,6 +58,7 @@ pub use segmentation::{
     BoundingBox, Measurements, Micrometres, Object, Part, PixelSize, PixelSizeSource, Segmentation,
     Shape, ShapeMicrometres,
 };
+pub use step::Step;
 pub use summary::{CoreTotals, Disintegration, Summary, SummaryMicrometres};
 
 use std::ops::ControlFlow;
@@ -114,9 +116,11 @@ fn run(
 ) -> ControlFlow<Cancelled, Segmentation> {
     progress(0)?;
     let blocks = Blocks::of(image);
+    progress(Step::Blocks.percent())?;
     let background = Background::estimate(&blocks.halved());
+    progress(Step::Background.percent())?;
     let flat = normalise::flatten(image, &background, parameters.smoothing_px);
-    progress(40)?;
+    progress(Step::Flatten.percent())?;
     let scene = candidates::Scene {
         image,
         blocks: &blocks,
@@ -130,8 +134,13 @@ fn run(
         Ok(candidates) => (candidates, None),
         Err(reason) => (Vec::new(), Some(reason)),
     };
-    let objects = outline_and_measure(&candidates, image);
-    progress(100)?;
+    let outlined = outline(&candidates);
+    progress(Step::Contours.percent())?;
+    let objects: Vec<Object> = outlined
+        .into_iter()
+        .map(|outlined| outlined.measured(image))
+        .collect();
+    progress(Step::Measurements.percent())?;
     ControlFlow::Continue(Segmentation {
         width: image.width(),
         height: image.height(),
@@ -144,36 +153,50 @@ fn run(
     })
 }
 
-/// Numbers the objects: each whole one, then its cores.
-fn outline_and_measure(candidates: &[Candidate], image: &Raster) -> Vec<Object> {
-    let mut objects: Vec<Object> = Vec::new();
-    for candidate in candidates {
-        let whole = objects.len() as u32 + 1;
-        objects.extend(object(&candidate.whole, whole, None, image));
-        for core in &candidate.cores {
-            let number = objects.len() as u32 + 1;
-            objects.extend(object(core, number, Some(whole), image));
-        }
-    }
-    objects
+/// An object with its number and its outline.
+struct Outlined<'a> {
+    number: u32,
+    core_of: Option<u32>,
+    confidence: f64,
+    mask: &'a Mask,
+    polygon: Polygon,
 }
 
-fn object(mask: &Mask, number: u32, core_of: Option<u32>, image: &Raster) -> Option<Object> {
-    let polygon = contour::outline(mask)?;
-    let measurements = measure::measure(mask, &polygon, image);
-    let part = if core_of.is_some() {
-        Part::Core
-    } else {
-        Part::Whole
-    };
-    Some(Object {
-        number,
-        part,
-        core_of,
-        confidence: None,
-        polygon,
-        measurements,
-    })
+/// Traces and numbers the objects: each whole one, then its cores.
+fn outline(candidates: &[Candidate]) -> Vec<Outlined<'_>> {
+    let mut outlined: Vec<Outlined<'_>> = Vec::new();
+    for candidate in candidates {
+        let whole = outlined.len() as u32 + 1;
+        let cores = candidate.cores.iter().map(|core| (core, Some(whole)));
+        for (mask, core_of) in std::iter::once((&candidate.whole, None)).chain(cores) {
+            let number = outlined.len() as u32 + 1;
+            outlined.extend(contour::outline(mask).map(|polygon| Outlined {
+                number,
+                core_of,
+                confidence: candidate.confidence,
+                mask,
+                polygon,
+            }));
+        }
+    }
+    outlined
+}
+
+impl Outlined<'_> {
+    fn measured(self, image: &Raster) -> Object {
+        Object {
+            number: self.number,
+            part: if self.core_of.is_some() {
+                Part::Core
+            } else {
+                Part::Whole
+            },
+            core_of: self.core_of,
+            confidence: Some(self.confidence),
+            measurements: measure::measure(self.mask, &self.polygon, image),
+            polygon: self.polygon,
+        }
+    }
 }
 
 #[cfg(test)]

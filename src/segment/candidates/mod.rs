@@ -16,7 +16,7 @@ use super::mask::Mask;
 use super::normalise::Flat;
 use super::shape;
 use super::threshold::Histogram;
-use super::{Cancelled, Parameters, Polarity, Progress, Raster};
+use super::{Cancelled, Parameters, Polarity, Progress, Raster, Step};
 
 use heights::Heights;
 use level::Level;
@@ -64,7 +64,7 @@ pub(super) struct Scene<'a> {
 /// The objects of the better polarity, in reading order; where there is none, the reason.
 pub(super) type Found = Result<Vec<Candidate>, String>;
 
-/// Looks for objects; progress runs from 40 to 80.
+/// Looks for objects.
 pub(super) fn find(
     scene: &Scene<'_>,
     progress: &mut Progress<'_>,
@@ -73,18 +73,24 @@ pub(super) fn find(
         return ControlFlow::Continue(Err("every pixel has the same value".to_owned()));
     };
     let mut best = Vec::new();
-    for (sign, polarity, done) in [(1.0, Polarity::Bright, 60), (-1.0, Polarity::Dark, 80)] {
+    progress(Step::Levels.percent())?;
+    let polarities = [
+        (1.0, Polarity::Bright, Step::Bright),
+        (-1.0, Polarity::Dark, Step::Dark),
+    ];
+    for (sign, polarity, step) in polarities {
         if [Polarity::Auto, polarity].contains(&scene.parameters.polarity) {
             let found = scene.of_polarity(&histogram, sign);
             if total(&found) > total(&best) {
                 best = found;
             }
         }
-        progress(done)?;
+        progress(step.percent())?;
     }
     if scene.parameters.polarity == Polarity::Auto {
         best = union::with_texture(scene, best);
     }
+    progress(Step::Texture.percent())?;
     best.sort_by_key(|candidate: &Candidate| (candidate.whole.y, candidate.whole.x));
     ControlFlow::Continue(if best.is_empty() {
         Err(scene.nothing())

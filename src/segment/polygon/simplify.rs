@@ -224,7 +224,9 @@ mod tests {
     use crate::segment::{contour, label};
 
     fn outlines(width: usize, cells: &[bool]) -> Vec<Polygon> {
-        let found = label::components(width, cells.len() / width, 1, |x, y| cells[y * width + x]);
+        let found = label::components(width, cells.len() / width, 1, |y, row| {
+            row.copy_from_slice(&cells[y * width..(y + 1) * width]);
+        });
         let masks = found.iter().map(|runs| label::mask_of(runs));
         masks.filter_map(|mask| contour::outline(&mask)).collect()
     }
