@@ -15,19 +15,24 @@ impl Grid {
     /// The values along row `y` of an image `full_height` rows high and as wide as `out` is long.
     pub fn row(&self, y: usize, full_height: usize, out: &mut [f32]) {
         let (top, bottom, down) = between(y, full_height, self.height);
-        let value = |x: usize| {
-            let (a, b) = (
-                self.values[top * self.width + x],
-                self.values[bottom * self.width + x],
-            );
-            a + (b - a) * down
-        };
-        let column: Vec<f32> = (0..self.width).map(value).collect();
-        let full_width = out.len();
-        for (x, out) in out.iter_mut().enumerate() {
-            let (left, right, along) = between(x, full_width, self.width);
-            *out = column[left] + (column[right] - column[left]) * along;
+        let rows = [top, bottom].map(|row| &self.values[row * self.width..(row + 1) * self.width]);
+        let mut left = 0.0;
+        let scale = self.width as f32 / out.len() as f32;
+        let mut from = 0;
+        for (cell, (a, b)) in rows[0].iter().zip(rows[1]).enumerate() {
+            let right = a + (b - a) * down;
+            // Up to this cell's centre the values run in a straight line from the last one's; before the first they stand.
+            let to = ((cell as f32 + 0.5) / scale - 0.5)
+                .ceil()
+                .clamp(0.0, out.len() as f32) as usize;
+            let slope = if cell == 0 { 0.0 } else { right - left };
+            let start = right - (cell as f32 + 0.5 - (from as f32 + 0.5) * scale) * slope;
+            for (x, out) in out[from..to].iter_mut().enumerate() {
+                *out = start + slope * scale * x as f32;
+            }
+            (left, from) = (right, to);
         }
+        out[from..].fill(left);
     }
 
     /// The value at a pixel of an image of this size.
@@ -54,4 +59,34 @@ fn between(at: usize, full: usize, reduced: usize) -> (usize, usize, f32) {
         (first + 1).min(reduced - 1),
         (position - first as f32).min(1.0),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_holds_what_its_pixels_hold() {
+        for (width, full) in [(1, 1), (1, 9), (3, 3), (4, 50), (7, 100), (128, 1001)] {
+            let values = (0..width * 2)
+                .map(|index| (index * 37 % 11) as f32)
+                .collect();
+            let grid = Grid {
+                width,
+                height: 2,
+                values,
+            };
+            let mut row = vec![0.0; full];
+            for y in 0..5 {
+                grid.row(y, 5, &mut row);
+                for (x, value) in row.iter().enumerate() {
+                    let single = grid.at(x, y, full, 5);
+                    assert!(
+                        (value - single).abs() < 1e-3,
+                        "{value} {single} at {x} {y} of {width} {full}"
+                    );
+                }
+            }
+        }
+    }
 }

@@ -46,7 +46,7 @@ pub(super) fn components(
 
 /// The first cell from `at` on with this value. Long stretches of one value are skipped in blocks, which the compiler
 /// compares at once.
-fn find(cells: &[bool], at: usize, wanted: bool) -> Option<usize> {
+pub(super) fn find(cells: &[bool], at: usize, wanted: bool) -> Option<usize> {
     const BLOCK: usize = 32;
     let mut start = at;
     for block in cells[at..].chunks(BLOCK) {

@@ -3,13 +3,13 @@
 use super::super::frame::Frame;
 use super::super::mask::Mask;
 use super::super::shape;
-use super::heights::Heights;
+use super::heights::{Heights, Side};
 use super::level::Level;
 
 /// A step of this many standard deviations of the background is worth a half.
 const HALF_SURE_DEVIATIONS: f32 = 4.0;
 
-/// Pixels and outline sides that are asked whether a method agrees.
+/// Pixels of an object that are asked whether a method agrees.
 const SAMPLES: u64 = 1024;
 
 /// The geometric mean of what speaks for an object: the step at its edge in deviations of the background, how solid it is,
@@ -27,17 +27,25 @@ pub(super) fn contrast(step: f32, noise: f32) -> f64 {
 
 /// The mean over the methods of the share of the object that reaches the method's level times the share of its
 /// surroundings that does not.
-pub(super) fn agreement(outline: &Mask, heights: &Heights<'_>, methods: &[Level<'_>]) -> f64 {
-    let every = (outline.area() / SAMPLES).max(1) as usize;
+pub(super) fn agreement(
+    object: &Mask,
+    outline: &[Side],
+    heights: &Heights<'_>,
+    methods: &[Level<'_>],
+) -> f64 {
+    let every = (object.area() / SAMPLES).max(1) as usize;
+    let rows = (0..object.height).step_by(every);
+    let inside: Vec<(usize, usize)> = rows
+        .flat_map(|y| {
+            let cells = object.row(y).iter().enumerate().filter(|(_, set)| **set);
+            cells.map(move |(x, _)| (object.x as usize + x, object.y as usize + y))
+        })
+        .collect();
     let of_method = |method: &Level<'_>| {
-        let inside = outline.pixels().step_by(every).map(|(x, y)| {
-            let (x, y) = (outline.x as usize + x, outline.y as usize + y);
-            heights.at(x, y) >= method.at(heights, x, y)
-        });
-        let outside = heights
-            .places_outside(outline)
-            .map(|(x, y)| heights.at(x, y) < method.at(heights, x, y));
-        share(inside) * share(outside)
+        let reaches = |(x, y): (usize, usize)| heights.at(x, y) >= method.at(heights, x, y);
+        let within = share(inside.iter().map(|place| reaches(*place)));
+        let around = share(heights.places_outside(outline).map(|place| !reaches(place)));
+        within * around
     };
     methods.iter().map(of_method).sum::<f64>() / methods.len().max(1) as f64
 }

@@ -1,11 +1,15 @@
 //! The flattened image seen in one direction: how far each pixel stands out from the background.
 
+use super::super::label;
 use super::super::mask::Mask;
 use super::super::normalise::Flat;
 use super::super::threshold::Levels;
 
 /// How far an edge's two sides are probed from the outline, in pixels.
-pub(super) const PROBE_PX: isize = 3;
+pub(super) const PROBE_PX: i32 = 3;
+
+/// Pixels of an object, or sides of its outline, that suffice to know what is typical of it.
+const SAMPLES: u64 = 4096;
 
 /// Heights over the background; bright objects stand out for a sign of 1, dark ones for −1.
 #[derive(Clone, Copy)]
@@ -65,34 +69,38 @@ impl<'a> Heights<'a> {
         above
     }
 
-    /// The height that a tenth of the mask exceeds.
-    pub fn plateau(&self, mask: &Mask) -> f32 {
-        let mut heights: Vec<f32> = self.of(mask).collect();
-        let at = heights.len() * 9 / 10;
-        *heights.select_nth_unstable_by(at, f32::total_cmp).1
+    /// The heights from a place on to the right.
+    pub fn copy(&self, x: usize, y: usize, heights: &mut [f32]) {
+        let values = self.values(x, y, heights.len());
+        for (height, value) in heights.iter_mut().zip(values) {
+            *height = self.sign * value - self.background;
+        }
     }
 
-    pub fn mean(&self, mask: &Mask) -> f32 {
-        let heights = self.of(mask).map(f64::from);
-        let (sum, count) = heights.fold((0.0, 0_u64), |(sum, count), height| {
-            (sum + height, count + 1)
-        });
-        (sum / count.max(1) as f64) as f32
-    }
-
-    /// The heights of a mask's pixels.
-    pub fn of(&self, mask: &Mask) -> impl Iterator<Item = f32> {
-        let rows = (0..mask.height).flat_map(move |y| {
+    /// What is typical of the heights under a mask.
+    pub fn typical(&self, mask: &Mask) -> Typical {
+        let every = (mask.area() / SAMPLES).max(1) as usize;
+        let mut heights: Vec<f32> = Vec::new();
+        for y in (0..mask.height).step_by(every) {
             let values = self.values(mask.x as usize, mask.y as usize + y, mask.width);
-            values.iter().zip(mask.row(y)).filter(|(_, set)| **set)
-        });
-        rows.map(|(value, _)| self.sign * value - self.background)
+            let set = values.iter().zip(mask.row(y)).filter(|(_, set)| **set);
+            heights.extend(set.map(|(value, _)| self.sign * value - self.background));
+        }
+        let sum: f64 = heights.iter().map(|height| f64::from(*height)).sum();
+        let mean = (sum / heights.len().max(1) as f64) as f32;
+        let at = heights.len() * 9 / 10;
+        let plateau = if heights.is_empty() {
+            0.0
+        } else {
+            *heights.select_nth_unstable_by(at, f32::total_cmp).1
+        };
+        Typical { plateau, mean }
     }
 
     /// The mean step from a little outside to a little inside, along the outline.
-    pub fn edge(&self, mask: &Mask) -> f32 {
+    pub fn step(&self, outline: &[Side]) -> f32 {
         let (mut sum, mut count) = (0.0_f64, 0_u64);
-        for side in sides(mask) {
+        for side in sampled(outline) {
             let (inside, outside) = (self.beside(side, 1 - PROBE_PX), self.beside(side, PROBE_PX));
             sum += f64::from(self.at(inside.0, inside.1) - self.at(outside.0, outside.1));
             count += 1;
@@ -100,16 +108,22 @@ impl<'a> Heights<'a> {
         (sum / count.max(1) as f64) as f32
     }
 
-    /// Places a little outside of the outline, one for every pixel side.
-    pub fn places_outside(&self, mask: &Mask) -> impl Iterator<Item = (usize, usize)> {
-        sides(mask).map(|side| self.beside(side, PROBE_PX))
+    /// Places a little outside of the outline.
+    pub fn places_outside(&self, outline: &[Side]) -> impl Iterator<Item = (usize, usize)> {
+        sampled(outline).map(|side| self.beside(side, PROBE_PX))
     }
 
     /// The place so many pixels out from a side, or the nearest one within the image.
-    fn beside(&self, ((x, y), (dx, dy)): Side, distance: isize) -> (usize, usize) {
-        let x = (x + dx * distance).clamp(0, self.flat.width as isize - 1);
-        let y = (y + dy * distance).clamp(0, self.flat.height as isize - 1);
-        (x as usize, y as usize)
+    fn beside(&self, side: &Side, distance: i32) -> (usize, usize) {
+        let (dx, dy) = side.outwards;
+        let along = |at: u32, d: i32, end: usize| {
+            let at = i64::from(at) + i64::from(d * distance);
+            at.clamp(0, end as i64 - 1) as usize
+        };
+        (
+            along(side.x, dx, self.flat.width),
+            along(side.y, dy, self.flat.height),
+        )
     }
 
     fn values(&self, x: usize, y: usize, count: usize) -> &'a [f32] {
@@ -118,21 +132,47 @@ impl<'a> Heights<'a> {
     }
 }
 
-/// A pixel of an object, and the direction in which the outline lies next to it.
-type Side = ((isize, isize), (isize, isize));
+/// What is typical of the heights under a mask, from a sample of its rows.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Typical {
+    /// The height that a tenth of the pixels exceeds.
+    pub plateau: f32,
+    pub mean: f32,
+}
 
-/// The sides of a mask's pixels that make up its outline.
-fn sides(mask: &Mask) -> impl Iterator<Item = Side> {
-    let around = [(1, 0), (-1, 0), (0, 1), (0, -1)];
-    let at_outline = mask.pixels().filter(move |(x, y)| !mask.is_inner(*x, *y));
-    at_outline.flat_map(move |(x, y)| {
-        let open = around
-            .into_iter()
-            .filter(move |(dx, dy)| !mask.at(x as isize + dx, y as isize + dy));
-        let place = (
-            (mask.x as usize + x) as isize,
-            (mask.y as usize + y) as isize,
-        );
-        open.map(move |direction| (place, direction))
-    })
+/// A pixel at the outline of an object, and the direction in which the outline lies next to it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Side {
+    x: u32,
+    y: u32,
+    outwards: (i32, i32),
+}
+
+/// The sides of a mask's pixels that make up its outline, its holes' outlines included.
+pub(super) fn outline(mask: &Mask) -> Vec<Side> {
+    let mut sides = Vec::new();
+    let mut at_outline = vec![false; mask.width];
+    for y in 0..mask.height {
+        mask.mark_outline(y, &mut at_outline);
+        let mut from = 0;
+        while let Some(x) = label::find(&at_outline, from, true) {
+            for outwards in [(1, 0), (-1, 0), (0, 1), (0, -1)] {
+                if !mask.at(
+                    x as isize + outwards.0 as isize,
+                    y as isize + outwards.1 as isize,
+                ) {
+                    let (x, y) = (mask.x + x as u32, mask.y + y as u32);
+                    sides.push(Side { x, y, outwards });
+                }
+            }
+            from = x + 1;
+        }
+    }
+    sides
+}
+
+fn sampled(outline: &[Side]) -> impl Iterator<Item = &Side> {
+    outline
+        .iter()
+        .step_by((outline.len() / SAMPLES as usize).max(1))
 }

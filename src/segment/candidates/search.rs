@@ -9,7 +9,7 @@ use super::super::shape;
 use super::super::split;
 use super::super::threshold::Levels;
 use super::confidence::{agreement, confidence, contrast};
-use super::heights::{Heights, PROBE_PX};
+use super::heights::{Heights, PROBE_PX, outline};
 use super::level::Level;
 use super::{Candidate, worth};
 
@@ -91,7 +91,7 @@ impl Search<'_> {
         if self.is_small(&low) {
             return Vec::new();
         }
-        let level = RIM_SHARE * self.heights.plateau(&low);
+        let level = RIM_SHARE * self.heights.typical(&low).plateau;
         let parts = if level <= self.levels.low {
             vec![low]
         } else {
@@ -117,7 +117,7 @@ impl Search<'_> {
     /// each get the outline that fits them. Where the low outline lies much further out and ends abruptly, the object
     /// has a loose rim, and both outlines are reported.
     fn of_object(&self, low: Mask, rounds: u32) -> Vec<Candidate> {
-        let plateau = self.heights.plateau(&low);
+        let plateau = self.heights.typical(&low).plateau;
         if self.is_small(&low)
             || plateau < PLATEAU_SHARE * self.levels.high
             || self.frame.is_rim(&low)
@@ -174,11 +174,13 @@ impl Search<'_> {
         if !self.parameters.split_touching {
             return vec![mask];
         }
-        split::split(mask, self.min_area, |x, y| self.heights.at(x, y))
+        split::split(mask, self.min_area, |x, y, heights| {
+            self.heights.copy(x, y, heights);
+        })
     }
 
     fn has_corona(&self, low: &Mask) -> bool {
-        let plateau = self.heights.plateau(low);
+        let plateau = self.heights.typical(low).plateau;
         let inner = self.heights.above(low, plateau / 2.0).area();
         self.has_rim_of_its_own(low.area(), inner) && self.ends_abruptly(low, inner, plateau)
     }
@@ -197,7 +199,7 @@ impl Search<'_> {
         let radius = |area: u64| (area as f32 / std::f32::consts::PI).sqrt();
         let thickness = (radius(whole.area()) - radius(inner)).max(1.0);
         let slope = plateau / 2.0 / thickness;
-        self.heights.edge(whole) >= STEP_PER_SLOPE * slope * 2.0 * PROBE_PX as f32
+        self.heights.step(&outline(whole)) >= STEP_PER_SLOPE * slope * 2.0 * PROBE_PX as f32
     }
 
     /// Cores are the few compact pieces that make up most of what reaches half height. Many small pieces, or a ring,
@@ -229,24 +231,26 @@ impl Search<'_> {
     }
 
     fn judge(&self, whole: Mask, cores: Vec<Mask>) -> Option<Candidate> {
-        let step = self.heights.edge(&whole);
-        let mean = self.heights.mean(&whole);
-        let standing_out = self.parameters.min_contrast as f32 * self.levels.noise;
-        let blurred = step < EDGE_SHARE * mean || step < EDGE_DEVIATIONS * self.levels.noise;
-        let weak = blurred || mean < standing_out;
         let excluded = self.parameters.exclude_border && self.frame.sides_touched(&whole) > 0;
-        if self.is_small(&whole) || weak || excluded {
+        if self.is_small(&whole) || excluded {
+            return None;
+        }
+        let sides = outline(&whole);
+        let step = self.heights.step(&sides);
+        let mean = self.heights.typical(&whole).mean;
+        let noise = self.levels.noise;
+        let blurred = step < EDGE_SHARE * mean || step < EDGE_DEVIATIONS * noise;
+        if blurred || mean < self.parameters.min_contrast as f32 * noise {
             return None;
         }
         let of_cores = cores
             .iter()
-            .map(|core| worth(core, self.heights.edge(core), self.frame));
-        let agreement = agreement(&whole, &self.heights, &self.methods);
-        let contrast = contrast(step, self.levels.noise);
+            .map(|core| worth(core, self.heights.step(&outline(core)), self.frame));
+        let agreement = agreement(&whole, &sides, &self.heights, &self.methods);
         Some(Candidate {
             score: worth(&whole, step, self.frame) + of_cores.sum::<f64>(),
             height: mean,
-            confidence: confidence(contrast, &whole, agreement, self.frame),
+            confidence: confidence(contrast(step, noise), &whole, agreement, self.frame),
             whole,
             cores,
         })

@@ -27,7 +27,7 @@ pub(super) struct Coarse {
 
 impl Coarse {
     /// At the scale that suits the object's largest depth.
-    pub fn of(mask: &Mask, height_at: impl Fn(usize, usize) -> f32) -> Self {
+    pub fn of(mask: &Mask, heights_at: &impl Fn(usize, usize, &mut [f32])) -> Self {
         let rough_factor = (mask.width.max(mask.height) / ROUGH_CELLS).max(1);
         let rough = reduced(mask, rough_factor);
         let deepest = depths(&rough).into_iter().fold(0.0, f32::max) * rough_factor as f32;
@@ -41,7 +41,7 @@ impl Coarse {
         let heights = if hollow {
             vec![1.0; coarse.cells().len()]
         } else {
-            heights(mask, &coarse, factor, height_at)
+            heights(mask, &coarse, factor, heights_at)
         };
         Self {
             mask: coarse,
@@ -100,16 +100,16 @@ impl Coarse {
 fn reduced(mask: &Mask, factor: usize) -> Mask {
     let (width, height) = (mask.width.div_ceil(factor), mask.height.div_ceil(factor));
     let mut reduced = Mask::new(0, 0, width, height);
-    let mut counts = vec![0_usize; width];
+    let mut columns = vec![0_u32; mask.width];
     for y in 0..height {
-        counts.fill(0);
+        columns.fill(0);
         for row in y * factor..((y + 1) * factor).min(mask.height) {
-            for (count, cells) in counts.iter_mut().zip(mask.row(row).chunks(factor)) {
-                *count += cells.iter().filter(|set| **set).count();
+            for (count, set) in columns.iter_mut().zip(mask.row(row)) {
+                *count += u32::from(*set);
             }
         }
-        for (cell, count) in reduced.row_mut(y).iter_mut().zip(&counts) {
-            *cell = 2 * count >= factor * factor;
+        for (cell, columns) in reduced.row_mut(y).iter_mut().zip(columns.chunks(factor)) {
+            *cell = 2 * columns.iter().sum::<u32>() as usize >= factor * factor;
         }
     }
     label::fill_holes(&mut reduced, u64::MAX);
@@ -121,15 +121,29 @@ fn heights(
     mask: &Mask,
     coarse: &Mask,
     factor: usize,
-    height_at: impl Fn(usize, usize) -> f32,
+    heights: &impl Fn(usize, usize, &mut [f32]),
 ) -> Vec<f32> {
     let stride = coarse.stride();
     let mut sums = vec![0.0_f32; coarse.cells().len()];
     let mut counts = vec![0.0_f32; sums.len()];
-    for (x, y) in mask.pixels() {
-        let cell = (y / factor + 1) * stride + x / factor + 1;
-        sums[cell] += height_at(mask.x as usize + x, mask.y as usize + y);
-        counts[cell] += 1.0;
+    let mut row_heights = vec![0.0; mask.width];
+    let mut columns = vec![(0.0_f32, 0.0_f32); mask.width];
+    for y in 0..coarse.height {
+        columns.fill((0.0, 0.0));
+        for row in y * factor..((y + 1) * factor).min(mask.height) {
+            heights(mask.x as usize, mask.y as usize + row, &mut row_heights);
+            for ((column, set), height) in columns.iter_mut().zip(mask.row(row)).zip(&row_heights) {
+                let weight = f32::from(u8::from(*set));
+                column.0 += weight * height;
+                column.1 += weight;
+            }
+        }
+        let line = (y + 1) * stride + 1;
+        let cells = sums[line..].iter_mut().zip(&mut counts[line..]);
+        for ((sum, count), columns) in cells.zip(columns.chunks(factor)) {
+            *sum = columns.iter().map(|column| column.0).sum();
+            *count = columns.iter().map(|column| column.1).sum();
+        }
     }
     let mut heights = means(&sums, &counts, stride);
     // Holes in the mask get the heights of what surrounds them, from their rims inwards: a hole is no valley.

@@ -18,17 +18,17 @@ use super::shape;
 use basins::Basins;
 use coarse::Coarse;
 
-/// The parts of an object; itself where nothing parts it. No part is smaller than `min_area` pixels. `height_at` tells how
-/// far a pixel of the image stands out from the background.
+/// The parts of an object; itself where nothing parts it. No part is smaller than `min_area` pixels. `heights_at` fills in how far
+/// the pixels of the image from a place on to the right stand out from the background.
 pub(super) fn split(
     mask: Mask,
     min_area: u64,
-    height_at: impl Fn(usize, usize) -> f32,
+    heights_at: impl Fn(usize, usize, &mut [f32]),
 ) -> Vec<Mask> {
     if mask.area() < 2 * min_area {
         return vec![mask];
     }
-    let coarse = Coarse::of(&mask, height_at);
+    let coarse = Coarse::of(&mask, &heights_at);
     let basins = Basins::flood(&coarse);
     if basins.count() < 2 {
         return vec![mask];
@@ -109,8 +109,8 @@ fn nearest(mask: &Mask, parts: &[Mask]) -> Vec<Mask> {
 mod tests {
     use super::*;
 
-    fn flat(_: usize, _: usize) -> f32 {
-        1.0
+    fn flat(_: usize, _: usize, heights: &mut [f32]) {
+        heights.fill(1.0);
     }
 
     fn disks(width: usize, height: usize, disks: &[(f64, f64, f64)]) -> Mask {
