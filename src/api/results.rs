@@ -1,7 +1,7 @@
 //! What a job found, in the forms of other programs.
 
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use axum::response::IntoResponse;
 use http::{StatusCode, header};
 use serde::Deserialize;
 
