@@ -119,9 +119,10 @@ pub fn endpoints() -> Vec<(Method, &'static str)> {
         .collect()
 }
 
-/// One line per route. `streaming` lifts the request time-out and the limit on bodies.
+/// One line per route, but for the forms of a result, which `results` lists. `streaming` lifts the request time-out and
+/// the limit on bodies.
 fn list() -> Vec<Route> {
-    vec![
+    let mut routes = vec![
         get("/whoami", whoami::whoami),
         post("/api/v1/sessions", sessions::sign_in),
         post("/api/v1/sessions/link", sessions::sign_in_by_link),
@@ -149,10 +150,10 @@ fn list() -> Vec<Route> {
         get("/api/v1/jobs/{job}", jobs::show),
         post("/api/v1/jobs/{job}/cancel", jobs::cancel),
         get("/api/v1/jobs/{job}/result", results::json),
-        get("/api/v1/jobs/{job}/result.geojson", results::geojson),
-        get("/api/v1/jobs/{job}/result.csv", results::csv),
+        get(results::GEOJSON.path, results::geojson),
         get("/api/v1/jobs/{job}/overlay.png", results::overlay),
-        get("/api/v1/jobs/{job}/labels.tif", results::labels),
         get("/api/v1/queue", jobs::depth),
-    ]
+    ];
+    routes.extend(results::FORMS.iter().map(results::Form::route));
+    routes
 }

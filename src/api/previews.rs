@@ -30,8 +30,9 @@ pub(super) const PICTURE_CACHING: &str = "private, max-age=3600";
 const DECODER_CHANNELS: u64 = 4;
 /// Bytes of a decoded value, at most.
 const VALUE_BYTES: u64 = 4;
-/// Bytes that drawing needs beside the image: an RGB canvas of 4,096 × 4,096 pixels and its file.
-const CANVAS_BYTES: u64 = 2 * 3 * 4_096 * 4_096;
+/// Bytes that drawing needs beside the image: an RGB canvas of 4,096 × 4,096 pixels with what its lines cover, the grey
+/// picture before, and the file.
+const CANVAS_BYTES: u64 = 8 * 4_096 * 4_096;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

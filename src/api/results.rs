@@ -1,30 +1,34 @@
 //! What a job found, in the forms of other programs.
 
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use axum::response::IntoResponse;
 use http::{StatusCode, header};
+use serde::Deserialize;
 
 use crate::domain::access::Principal;
 use crate::domain::images::{self, Image};
 use crate::domain::jobs::{Job, Status};
 use crate::domain::projects::Role;
 use crate::domain::segmentations;
-use crate::http::{Json, Path, Problem};
+use crate::http::{Json, Path, Problem, Query};
 use crate::kit::id::JobId;
-use crate::segment::export::csv::MeasurementsCsv;
-use crate::segment::export::{geojson, labels, overlay};
+use crate::segment::export::csv::{MeasurementsCsv, SummaryCsv};
+use crate::segment::export::{coco, geojson, labels, overlay, rois};
 use crate::segment::{SegmentError, Segmentation};
 
-use super::Api;
 use super::auth::Authenticated;
-use super::conventions::Answer;
+use super::conventions::{Answer, bad_parameter};
 use super::download::attachment;
 use super::previews::{PICTURE_CACHING, computed, drawn};
+use super::routes::{Route, get};
+use super::{Api, problems};
 
 /// Bytes of text per corner or number of a result, at most: what writing it takes.
 const BYTES_PER_OBJECT: u64 = 64 * 1024;
 /// Bytes per pixel that a label mask takes: the plane, and its file.
 const LABEL_BYTES_PER_PIXEL: u64 = 8;
+/// Farthest that a simplified outline may be asked to lie from the exact one, in pixels.
+const SIMPLIFY_MAX_PX: f64 = 100.0;
 
 /// A job that completed, with what it found and the image that it worked on.
 struct Found {
@@ -33,56 +37,153 @@ struct Found {
     result: Segmentation,
 }
 
+/// A form in which other programs take a result: a file that is saved beside the image.
+pub(super) struct Form {
+    pub(super) path: &'static str,
+    media_type: &'static str,
+    /// What stands in the place of the image's ending.
+    ending: &'static str,
+    /// Memory that writing it takes.
+    bytes: fn(&Found) -> u64,
+    write: fn(&Found, &mut Vec<u8>) -> Result<(), SegmentError>,
+}
+
+pub(super) static GEOJSON: Form = Form {
+    path: "/api/v1/jobs/{job}/result.geojson",
+    media_type: "application/geo+json",
+    ending: ".geojson",
+    bytes: text_bytes,
+    write: |found, file| geojson::write(&found.result, file),
+};
+
+/// Every form but [`GEOJSON`] and JSON, which are also to be had simplified, and the overlay, which needs the image.
+pub(super) static FORMS: [Form; 5] = [
+    Form {
+        path: "/api/v1/jobs/{job}/result.csv",
+        media_type: "text/csv; charset=utf-8",
+        ending: ".csv",
+        bytes: text_bytes,
+        write: |found, file| {
+            let mut table = MeasurementsCsv::new(file)?;
+            table.image(&found.image.name, page_of(&found.job), &found.result)?;
+            table.finish().map(drop)
+        },
+    },
+    Form {
+        path: "/api/v1/jobs/{job}/summary.csv",
+        media_type: "text/csv; charset=utf-8",
+        ending: ".summary.csv",
+        bytes: text_bytes,
+        write: |found, file| {
+            let mut table = SummaryCsv::new(file)?;
+            let page = page_of(&found.job);
+            table.image(&found.image.name, page, Ok(&found.result))?;
+            table.finish().map(drop)
+        },
+    },
+    Form {
+        path: "/api/v1/jobs/{job}/coco.json",
+        media_type: "application/json",
+        ending: ".coco.json",
+        bytes: text_bytes,
+        write: |found, file| coco::write(&found.image.name, &found.result, file),
+    },
+    Form {
+        path: "/api/v1/jobs/{job}/rois.zip",
+        media_type: "application/zip",
+        ending: ".rois.zip",
+        bytes: text_bytes,
+        write: |found, file| rois::write(&found.result, file),
+    },
+    Form {
+        path: "/api/v1/jobs/{job}/labels.tif",
+        media_type: "image/tiff",
+        ending: ".labels.tif",
+        bytes: |found| found.image.width * found.image.height * LABEL_BYTES_PER_PIXEL,
+        write: |found, file| labels::write(&found.result, file),
+    },
+];
+
+impl Form {
+    /// The route on which a result is to be had in this form.
+    pub(super) fn route(&'static self) -> Route {
+        let handler = move |Authenticated(principal): Authenticated,
+                            State(api): State<Api>,
+                            Path(id): Path<JobId>| async move {
+            self.saved(&api, found(&api, &principal, id).await?).await
+        };
+        get(self.path, handler)
+    }
+
+    /// An answer that a browser saves under the image's name with another ending.
+    async fn saved(&'static self, api: &Api, found: Found) -> Answer {
+        let name = found.image.name.clone();
+        let bytes = (self.bytes)(&found);
+        let file = api
+            .compute
+            .run(bytes, move || to_bytes(|file| (self.write)(&found, file)));
+        let file = computed(file.await, &name)?;
+        let stem = name.rsplit_once('.').map_or(&*name, |(stem, _)| stem);
+        let headers = [
+            (header::CONTENT_TYPE, self.media_type.to_owned()),
+            (
+                header::CONTENT_DISPOSITION,
+                attachment(&format!("{stem}{}", self.ending)),
+            ),
+        ];
+        Ok((headers, file).into_response())
+    }
+}
+
+fn text_bytes(found: &Found) -> u64 {
+    (1 + found.result.objects.len() as u64) * BYTES_PER_OBJECT
+}
+
+/// How a result is wished for.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ResultQuery {
+    /// Outlines with fewer points, for display, no farther than this from the exact ones, in pixels.
+    #[serde(default)]
+    simplify: Option<f64>,
+}
+
 pub(super) async fn json(
     Authenticated(principal): Authenticated,
     State(api): State<Api>,
     Path(id): Path<JobId>,
+    Query(query): Query<ResultQuery>,
 ) -> Answer<Json<Segmentation>> {
-    Ok(Json(found(&api, &principal, id).await?.result))
+    let found = found(&api, &principal, id).await?;
+    Ok(Json(wished_for(&api, found, &query).await?.result))
 }
 
 pub(super) async fn geojson(
     Authenticated(principal): Authenticated,
     State(api): State<Api>,
     Path(id): Path<JobId>,
+    Query(query): Query<ResultQuery>,
 ) -> Answer {
-    let Found { image, result, .. } = found(&api, &principal, id).await?;
-    let bytes = result.objects.len() as u64 * BYTES_PER_OBJECT;
-    let text = api.compute.run(bytes, move || {
-        to_bytes(|text| geojson::write(&result, text))
-    });
-    let text = computed(text.await, &image.name)?;
-    Ok(saved(text, "application/geo+json", &image.name, ".geojson"))
+    let found = found(&api, &principal, id).await?;
+    let found = wished_for(&api, found, &query).await?;
+    GEOJSON.saved(&api, found).await
 }
 
-pub(super) async fn csv(
-    Authenticated(principal): Authenticated,
-    State(api): State<Api>,
-    Path(id): Path<JobId>,
-) -> Answer {
-    let Found { job, image, result } = found(&api, &principal, id).await?;
-    let (name, page) = (image.name.clone(), page_of(&job));
-    let write = move || -> Result<Vec<u8>, SegmentError> {
-        let mut table = MeasurementsCsv::new(Vec::new())?;
-        table.image(&name, page, &result)?;
-        table.finish()
+/// The result with exact outlines, or with simplified ones where that is the wish.
+async fn wished_for(api: &Api, found: Found, query: &ResultQuery) -> Answer<Found> {
+    let Some(tolerance_px) = query.simplify else {
+        return Ok(found);
     };
-    let text = computed(api.compute.run(BYTES_PER_OBJECT, write).await, &image.name)?;
-    Ok(saved(text, "text/csv; charset=utf-8", &image.name, ".csv"))
-}
-
-pub(super) async fn labels(
-    Authenticated(principal): Authenticated,
-    State(api): State<Api>,
-    Path(id): Path<JobId>,
-) -> Answer {
-    let Found { image, result, .. } = found(&api, &principal, id).await?;
-    let bytes = image.width * image.height * LABEL_BYTES_PER_PIXEL;
-    let mask = api
-        .compute
-        .run(bytes, move || to_bytes(|mask| labels::write(&result, mask)));
-    let mask = computed(mask.await, &image.name)?;
-    Ok(saved(mask, "image/tiff", &image.name, ".labels.tif"))
+    if !(tolerance_px > 0.0 && tolerance_px <= SIMPLIFY_MAX_PX) {
+        let why = format!("more than 0, at most {SIMPLIFY_MAX_PX} pixels are expected");
+        return Err(bad_parameter("simplify", why));
+    }
+    let bytes = text_bytes(&found);
+    let simplified = api.compute.run(bytes, move || Found {
+        result: found.result.simplified(tolerance_px),
+        ..found
+    });
+    simplified.await.map_err(|error| problems::internal(&error))
 }
 
 /// Shown in pages, so no attachment.
@@ -141,15 +242,4 @@ fn to_bytes(
     let mut bytes = Vec::new();
     write(&mut bytes)?;
     Ok(bytes)
-}
-
-/// An answer that a browser saves under the image's name with another ending.
-fn saved(bytes: Vec<u8>, media_type: &'static str, image: &str, ending: &str) -> Response {
-    let stem = image.rsplit_once('.').map_or(image, |(stem, _)| stem);
-    let disposition = attachment(&format!("{stem}{ending}"));
-    let headers = [
-        (header::CONTENT_TYPE, media_type.to_owned()),
-        (header::CONTENT_DISPOSITION, disposition),
-    ];
-    (headers, bytes).into_response()
 }

@@ -68,9 +68,77 @@ async fn a_job_is_waited_for_and_its_result_has_every_form() {
     );
     let (overlay, (media_type, _)) = file(&test, &format!("{base}/overlay.png")).await;
     assert_eq!(media_type, "image/png");
-    assert_eq!(image::load_from_memory(&overlay).unwrap().width(), 256);
+    let overlay = image::load_from_memory(&overlay).unwrap();
+    assert_eq!(overlay.width(), 4 * 256, "a small image is enlarged");
     let (labels, _) = file(&test, &format!("{base}/labels.tif")).await;
     assert!(labels.starts_with(b"II*\0") || labels.starts_with(b"MM\0*"));
+    let (totals, _) = file(&test, &format!("{base}/summary.csv")).await;
+    let totals = String::from_utf8(totals).unwrap();
+    assert!(
+        totals.starts_with("image,page,objects,cores,area_px,"),
+        "{totals}"
+    );
+    assert!(
+        totals.lines().nth(1).unwrap().starts_with("a b.tif,0,3,"),
+        "{totals}"
+    );
+    let (coco, _) = file(&test, &format!("{base}/coco.json")).await;
+    let coco: Value = serde_json::from_slice(&coco).unwrap();
+    assert_eq!(coco["images"][0]["file_name"], "a b.tif");
+    let (found, annotated) = (&result["objects"][0], &coco["annotations"][0]);
+    assert_eq!(annotated["area"], found["measurements"]["area_px"]);
+    let (regions, about) = file(&test, &format!("{base}/rois.zip")).await;
+    assert_eq!(about.0, "application/zip");
+    assert!(about.1.contains("filename=\"a b.rois.zip\""), "{}", about.1);
+    assert!(regions.starts_with(b"PK\x03\x04"));
+    let names = regions
+        .windows(8)
+        .filter(|name| name == b"0001.roi")
+        .count();
+    assert_eq!(names, 2, "before its bytes and in the directory");
+}
+
+#[tokio::test]
+async fn outlines_are_simplified_on_wish_and_say_so() {
+    let test = start().await;
+    let image = image(&test, "a.tif", pictures::tiff(1)).await;
+    let request =
+        submitting(&test, "one", json!({ "image_id": image })).header("prefer", "wait=30");
+    let job: Value = request.send().await.unwrap().json().await.unwrap();
+    let base = format!("/api/v1/jobs/{}/result", text(&job["id"]));
+    let exact = test.get(&test.admin_token, &base).await;
+    let simple = test
+        .get(&test.admin_token, &format!("{base}?simplify=1.5"))
+        .await;
+    assert_eq!(
+        (&exact["simplified_px"], &simple["simplified_px"]),
+        (&Value::Null, &json!(1.5))
+    );
+    let points = |result: &Value| {
+        result["objects"][0]["polygon"]["outer"]
+            .as_array()
+            .unwrap()
+            .len()
+    };
+    assert!(
+        points(&simple) < points(&exact),
+        "{} points",
+        points(&simple)
+    );
+    let measured = |result: &Value| result["objects"][0]["measurements"].clone();
+    assert_eq!(measured(&simple), measured(&exact));
+    let (outlines, _) = file(&test, &format!("{base}.geojson?simplify=1.5")).await;
+    let outlines: Value = serde_json::from_slice(&outlines).unwrap();
+    assert_eq!(outlines["features"][0]["properties"]["simplifiedPx"], 1.5);
+    for wrong in ["0", "-1", "101", "NaN", "much"] {
+        let path = format!("{base}?simplify={wrong}");
+        let answer = test
+            .request(&test.admin_token, Method::GET, &path)
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(answer.status(), 400, "{wrong}");
+    }
 }
 
 #[tokio::test]

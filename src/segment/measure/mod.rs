@@ -33,7 +33,12 @@ use perimeter::Quads;
 pub(super) fn measure(mask: &Mask, outline: &Polygon, image: &Raster) -> Measurements {
     let object = Object::of(mask);
     let (x, y) = object.moments.centroid();
-    let bbox_px = object.bounds(mask);
+    let bbox_px = mask.bounds().unwrap_or(BoundingBox {
+        x: mask.x,
+        y: mask.y,
+        width: 0,
+        height: 0,
+    });
     let intensity = Intensity::under(mask, &object.bits, image);
     let mut measurements = Measurements {
         area_px: object.moments.count,
@@ -103,19 +108,6 @@ impl Object {
 
     fn area(&self) -> f64 {
         self.moments.count as f64
-    }
-
-    fn bounds(&self, mask: &Mask) -> BoundingBox {
-        let first = self.rows.iter().map(|row| row.first).min().unwrap_or(0);
-        let last = self.rows.iter().map(|row| row.last).max().unwrap_or(-1);
-        let top = self.rows.first().map_or(0, |row| row.y);
-        let bottom = self.rows.last().map_or(-1, |row| row.y);
-        BoundingBox {
-            x: mask.x + first as u32,
-            y: mask.y + top as u32,
-            width: (last + 1 - first) as u32,
-            height: (bottom + 1 - top) as u32,
-        }
     }
 
     fn shape(&self, outline: &Polygon, bbox: BoundingBox) -> Shape {

@@ -102,78 +102,84 @@ fn assert_near(found: f64, expected: f64, tolerance: f64, what: &str) {
     );
 }
 
+/// The mask with its outline and its numbers.
+fn measured(golden: &GoldenMask) -> (Polygon, Measurements) {
+    let mask = unpacked(golden.width, golden.height, &golden.runs);
+    let outline = contour::outline(&mask).unwrap();
+    let found = measure(&mask, &outline, &empty_image(golden.width, golden.height));
+    (outline, found)
+}
+
+#[test]
+fn counts_are_those_of_scikit_image() {
+    for golden in golden().masks {
+        let (outline, found) = measured(&golden);
+        let (name, expected) = (&golden.name, &golden.skimage);
+        let bbox = found.bbox_px;
+        assert_eq!(
+            [bbox.x, bbox.y, bbox.width, bbox.height],
+            expected.bbox,
+            "{name}"
+        );
+        assert_eq!(found.area_px, expected.area, "{name}");
+        assert_eq!(outline.outer.area(), expected.area_filled as f64, "{name}");
+        let euler_number = found.shape.unwrap().euler_number;
+        assert_eq!(euler_number, expected.euler_number, "{name}");
+        assert_eq!(euler_number, 1 - i64::from(found.holes), "{name}");
+    }
+}
+
 #[test]
 fn numbers_are_those_of_scikit_image() {
     for golden in golden().masks {
-        let mask = unpacked(golden.width, golden.height, &golden.runs);
-        let outline = contour::outline(&mask).unwrap();
-        let found = measure(&mask, &outline, &empty_image(golden.width, golden.height));
-        let (shape, expected) = (found.shape.unwrap(), golden.skimage);
-        let near = |found: f64, expected: f64, what: &str| {
+        let (_, found) = measured(&golden);
+        let (shape, expected) = (found.shape.unwrap(), &golden.skimage);
+        let pairs = [
+            (found.centroid_x_px, expected.centroid[0], "centroid x"),
+            (found.centroid_y_px, expected.centroid[1], "centroid y"),
+            (
+                found.equivalent_diameter_px,
+                expected.equivalent_diameter_area,
+                "diameter",
+            ),
+            (
+                found.perimeter_px,
+                expected.perimeter_crofton,
+                "Crofton perimeter",
+            ),
+            (shape.perimeter_skimage_px, expected.perimeter, "perimeter"),
+            (
+                shape.major_axis_px,
+                expected.axis_major_length,
+                "major axis",
+            ),
+            (
+                shape.minor_axis_px,
+                expected.axis_minor_length,
+                "minor axis",
+            ),
+            (shape.eccentricity, expected.eccentricity, "eccentricity"),
+            (shape.extent, expected.extent, "extent"),
+            (shape.solidity_skimage, expected.solidity, "solidity"),
+            (
+                shape.feret_max_skimage_px,
+                expected.feret_diameter_max,
+                "Feret's diameter",
+            ),
+        ];
+        for (found, expected, what) in pairs {
             assert_near(
                 found,
                 expected,
                 TOLERANCE,
                 &format!("{what} of {}", golden.name),
             );
-        };
-        let BoundingBox {
-            x,
-            y,
-            width,
-            height,
-        } = found.bbox_px;
-        assert_eq!([x, y, width, height], expected.bbox, "{}", golden.name);
-        assert_eq!(found.area_px, expected.area, "{}", golden.name);
-        assert_eq!(shape.euler_number, expected.euler_number, "{}", golden.name);
-        assert_eq!(
-            shape.euler_number,
-            1 - i64::from(found.holes),
-            "{}",
-            golden.name
-        );
-        assert_eq!(
-            outline.outer.area(),
-            expected.area_filled as f64,
-            "{}",
-            golden.name
-        );
-        near(found.centroid_x_px, expected.centroid[0], "centroid x");
-        near(found.centroid_y_px, expected.centroid[1], "centroid y");
-        near(
-            found.equivalent_diameter_px,
-            expected.equivalent_diameter_area,
-            "diameter",
-        );
-        near(
-            found.perimeter_px,
-            expected.perimeter_crofton,
-            "Crofton perimeter",
-        );
-        near(shape.perimeter_skimage_px, expected.perimeter, "perimeter");
-        near(
-            shape.major_axis_px,
-            expected.axis_major_length,
-            "major axis",
-        );
-        near(
-            shape.minor_axis_px,
-            expected.axis_minor_length,
-            "minor axis",
-        );
-        near(shape.eccentricity, expected.eccentricity, "eccentricity");
-        near(shape.extent, expected.extent, "extent");
-        near(shape.solidity_skimage, expected.solidity, "solidity");
-        near(
-            shape.feret_max_skimage_px,
-            expected.feret_diameter_max,
-            "Feret's diameter",
-        );
+        }
         // Theirs is counted from the y axis, and given where there is none.
         if let Some(degrees) = shape.orientation_deg {
             let theirs = (expected.orientation.to_degrees() + 90.0).rem_euclid(180.0);
             let off = (degrees - theirs).abs();
-            near(off.min(180.0 - off), 0.0, "orientation");
+            assert_near(off.min(180.0 - off), 0.0, TOLERANCE, &golden.name);
         }
     }
 }
@@ -181,10 +187,8 @@ fn numbers_are_those_of_scikit_image() {
 #[test]
 fn numbers_are_those_of_imagej() {
     for golden in golden().masks {
-        let mask = unpacked(golden.width, golden.height, &golden.runs);
-        let outline = contour::outline(&mask).unwrap();
-        let found = measure(&mask, &outline, &empty_image(golden.width, golden.height));
-        let (shape, expected) = (found.shape.unwrap(), golden.imagej);
+        let (_, found) = measured(&golden);
+        let (shape, expected) = (found.shape.unwrap(), &golden.imagej);
         let near = |found: f64, expected: f64, what: &str| {
             assert_near(
                 found,
@@ -286,10 +290,7 @@ fn a_disk_is_round() {
         .masks
         .into_iter()
         .find(|mask| mask.name == "disk 50 between pixels");
-    let disk = disk.unwrap();
-    let mask = unpacked(disk.width, disk.height, &disk.runs);
-    let outline = contour::outline(&mask).unwrap();
-    let found = measure(&mask, &outline, &empty_image(disk.width, disk.height));
+    let (_, found) = measured(&disk.unwrap());
     assert!(
         (found.circularity - 1.0).abs() < 0.005,
         "{}",

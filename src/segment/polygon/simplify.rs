@@ -23,10 +23,11 @@ impl Polygon {
     ///
     /// Source: Douglas and Peucker, Cartographica 10 (1973), 112–122.
     pub fn simplified(&self, tolerance_px: f64) -> Self {
-        let shared = self.shared_points();
+        // Every hole has four sides at least.
         if self.holes.len().saturating_mul(self.holes.len()) > LOOKS_MAX {
             return self.clone();
         }
+        let shared = self.shared_points();
         let mut tolerance = tolerance_px;
         for _ in 0..ATTEMPTS {
             let reduce = |ring: &Ring| reduced(ring, tolerance, &shared);
