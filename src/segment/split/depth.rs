@@ -36,6 +36,10 @@ pub(super) fn depths(mask: &Mask) -> Vec<f32> {
         row.iter_mut()
             .for_each(|distance| *distance = distance.sqrt());
     }
+    // Far from the origin the parabolas are rounded: an empty cell is no deeper for that.
+    for (depth, set) in squared.iter_mut().zip(mask.cells()) {
+        *depth = if *set { *depth } else { 0.0 };
+    }
     squared
 }
 
