@@ -1,0 +1,228 @@
+//! JPEG, baseline and progressive, of 8 bits; also as the compression of a TIFF's strips and tiles.
+//!
+//! The decoder takes the whole file and writes the whole plane, colours as luma at once; progressive files need their
+//! coefficients besides, which is bounded before memory is taken. EXIF orientation is ignored: outlines lie in the grid
+//! of the pixels as they are stored.
+
+use std::io::{BufRead, Cursor, Read, Seek};
+
+use zune_jpeg::JpegDecoder;
+use zune_jpeg::errors::DecodeErrors;
+use zune_jpeg::zune_core::bytestream::ZCursor;
+use zune_jpeg::zune_core::colorspace::ColorSpace;
+use zune_jpeg::zune_core::options::DecoderOptions;
+
+use super::grey::{Channels, combine};
+use crate::segment::inspect::{Format, Inspection, Limits, nonzero, take};
+use crate::segment::{Samples, SegmentError};
+
+const FORMAT: Format = Format::Jpeg;
+
+/// Most scans of a progressive file; encoders make about ten.
+const SCANS_MAX: usize = 100;
+
+/// What a frame header says (ITU-T T.81, B.2.2).
+#[derive(Debug, Clone, Copy)]
+struct Frame {
+    width: u32,
+    height: u32,
+    bits: u16,
+    components: u8,
+    progressive: bool,
+}
+
+/// The size stands in the first frame header, behind any number of other segments.
+pub(in crate::segment) fn inspect(
+    reader: &mut (impl BufRead + Seek),
+) -> Result<Inspection, SegmentError> {
+    let frame = frame(reader)?;
+    Ok(Inspection {
+        format: FORMAT,
+        width: frame.width,
+        height: frame.height,
+        pages: 1,
+        bits: frame.bits,
+        // A JPEG's density is that of a screen or printer, so it is not even looked at.
+        pixel_size: None,
+    })
+}
+
+fn frame(reader: &mut (impl BufRead + Seek)) -> Result<Frame, SegmentError> {
+    take::<2>(reader, FORMAT)?;
+    loop {
+        let [mark, mut marker] = take(reader, FORMAT)?;
+        if mark != 0xFF {
+            return Err(SegmentError::damaged(
+                FORMAT,
+                "no marker where one must stand",
+            ));
+        }
+        while marker == 0xFF {
+            [marker] = take(reader, FORMAT)?;
+        }
+        if matches!(marker, 0x01 | 0xD0..=0xD8) {
+            continue;
+        }
+        let length = u16::from_be_bytes(take(reader, FORMAT)?);
+        match marker {
+            0xC0..=0xC3 | 0xC5..=0xC7 | 0xC9..=0xCB | 0xCD..=0xCF => {
+                return Frame::of(marker, take(reader, FORMAT)?);
+            }
+            0xD9 | 0xDA => return Err(SegmentError::damaged(FORMAT, "no frame header")),
+            _ if length < 2 => {
+                return Err(SegmentError::damaged(
+                    FORMAT,
+                    "a segment of impossible length",
+                ));
+            }
+            _ => reader.seek_relative(i64::from(length) - 2)?,
+        };
+    }
+}
+
+impl Frame {
+    fn of(marker: u8, head: [u8; 6]) -> Result<Self, SegmentError> {
+        let kind = match marker {
+            0xC0..=0xC2 => None,
+            0xC3 | 0xC7 | 0xCB | 0xCF => Some("lossless coding"),
+            0xC5 | 0xC6 | 0xCD | 0xCE => Some("hierarchical coding"),
+            _ => Some("arithmetic coding"),
+        };
+        if let Some(kind) = kind {
+            return Err(SegmentError::unsupported(FORMAT, kind));
+        }
+        let width = u32::from(u16::from_be_bytes([head[3], head[4]]));
+        let height = u32::from(u16::from_be_bytes([head[1], head[2]]));
+        nonzero(FORMAT, width, height)?;
+        if head[0] != 8 {
+            let reason = format!("{} bits per sample", head[0]);
+            return Err(SegmentError::unsupported(FORMAT, reason));
+        }
+        Ok(Self {
+            width,
+            height,
+            bits: u16::from(head[0]),
+            components: head[5],
+            progressive: marker == 0xC2,
+        })
+    }
+
+    /// The buffers that decoding needs beside the file, in bytes: the result and, of progressive files, two bytes for
+    /// every coefficient of every component.
+    fn buffer_bytes(self, result_bytes_per_pixel: u64) -> u64 {
+        let padded = |side: u32| u64::from(side).next_multiple_of(32);
+        let pixels = padded(self.width) * padded(self.height);
+        let coefficients = if self.progressive {
+            2 * u64::from(self.components)
+        } else {
+            0
+        };
+        pixels * (result_bytes_per_pixel + coefficients)
+    }
+}
+
+/// The luminance of a file.
+pub(super) fn decode(
+    reader: &mut impl Read,
+    bytes: u64,
+    limits: &Limits,
+) -> Result<Samples, SegmentError> {
+    limits.check_buffer(bytes)?;
+    let mut file = Vec::with_capacity(usize::try_from(bytes).unwrap_or(0));
+    reader.take(bytes).read_to_end(&mut file)?;
+    check_end(&file)?;
+    let image = Image::read(&file, limits, Colors::Luminance, FORMAT)?;
+    let mut greys = vec![0; image.width * image.height];
+    match image.channels {
+        Channels::First(_) => greys = image.samples,
+        channels => combine(&image.samples, channels, &mut greys),
+    }
+    Ok(Samples::U8(greys))
+}
+
+/// What the samples of a decoded image are to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Colors {
+    /// One value, or else red, green and blue.
+    Luminance,
+    /// The components as they are stored: the file around the image says what they mean.
+    AsStored,
+}
+
+/// A decoded image.
+pub(super) struct Image {
+    /// Width in pixels.
+    pub width: usize,
+    /// Height in pixels.
+    pub height: usize,
+    /// What a pixel is made of.
+    pub channels: Channels,
+    /// Row by row.
+    pub samples: Vec<u8>,
+}
+
+impl Image {
+    /// Decodes a complete JPEG, which stands alone or, as `within` says, in a file of another format.
+    pub fn read(
+        file: &[u8],
+        limits: &Limits,
+        colors: Colors,
+        within: Format,
+    ) -> Result<Self, SegmentError> {
+        let frame = frame(&mut Cursor::new(file))?;
+        // Strict: what is damaged is not to be measured, so it is not to be filled with grey either.
+        let options = DecoderOptions::default()
+            .set_strict_mode(true)
+            .set_max_width(usize::from(u16::MAX))
+            .set_max_height(usize::from(u16::MAX))
+            .jpeg_set_max_scans(SCANS_MAX);
+        let mut decoder = JpegDecoder::new_with_options(ZCursor::new(file), options);
+        let explain = |error| explain(error, within);
+        decoder.decode_headers().map_err(explain)?;
+        let stored = decoder.input_colorspace().unwrap_or(ColorSpace::Luma);
+        let (wanted, channels) = match (stored, colors) {
+            (ColorSpace::Luma, _) => (ColorSpace::Luma, Channels::First(1)),
+            (ColorSpace::YCbCr, Colors::Luminance) => (ColorSpace::Luma, Channels::First(1)),
+            (_, Colors::Luminance) => (ColorSpace::RGB, Channels::Color(3)),
+            _ => (stored, Channels::First(stored.num_components())),
+        };
+        limits.check_buffer(frame.buffer_bytes(wanted.num_components() as u64))?;
+        decoder.set_options(options.jpeg_set_out_colorspace(wanted));
+        let (width, height) = decoder.dimensions().unwrap_or_default();
+        Ok(Self {
+            width,
+            height,
+            channels,
+            samples: decoder.decode().map_err(explain)?,
+        })
+    }
+}
+
+/// Looks for the file's end: the decoder would fill what is missing with grey.
+fn check_end(file: &[u8]) -> Result<(), SegmentError> {
+    let marker = |code: u8, from: usize| {
+        let rest = &file[from..];
+        rest.windows(2)
+            .position(|pair| pair == [0xFF, code])
+            .map(|at| from + at)
+    };
+    // Inside the scan 0xFF is always followed by 0 or a restart marker (ITU-T T.81, B.1.1.5), so the first end of
+    // image behind the start of scan is the image's own, not a thumbnail's.
+    marker(0xDA, 0)
+        .and_then(|scan| marker(0xD9, scan))
+        .map(|_end| ())
+        .ok_or_else(|| {
+            SegmentError::truncated(FORMAT, "the file ends before the end of its image data")
+        })
+}
+
+fn explain(error: DecodeErrors, format: Format) -> SegmentError {
+    let reason = error.to_string();
+    match error {
+        DecodeErrors::Unsupported(_) => SegmentError::unsupported(format, reason),
+        DecodeErrors::ExhaustedData => {
+            SegmentError::truncated(format, "the image data end too early")
+        }
+        _ => SegmentError::damaged(format, reason),
+    }
+}
