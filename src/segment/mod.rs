@@ -12,6 +12,7 @@
 //! | candidates | `candidates`, `frame`, `shape` | both polarities, scored; which objects, or why none |
 //! | split | `split` | parts objects that touch |
 //! | contour | `contour` | the outline on pixel corners, whose area is the mask's exactly |
+//! | outlines | `outlines` | the same for the label masks of other segmenters |
 //! | measure | `measure` | numbers per object |
 //! | export | `export/` | one file per format |
 //!
@@ -32,6 +33,7 @@ mod label;
 mod mask;
 mod measure;
 mod normalise;
+mod outlines;
 mod parameters;
 mod polygon;
 mod raster;
@@ -45,6 +47,7 @@ mod threshold;
 pub use decode::decode;
 pub use error::SegmentError;
 pub use inspect::{Format, Inspection, Limits, inspect};
+pub use outlines::{Outline, outlines};
 pub use parameters::{Parameters, Polarity};
 pub use polygon::{Point, Polygon, Ring};
 pub use raster::{Raster, Samples};

@@ -7,6 +7,7 @@ use ::tiff::encoder::{Compression, DeflateLevel};
 use image::ExtendedColorType;
 use proptest::prelude::*;
 
+use super::golden::FILES;
 use super::tests::{bmp, jpeg, page, plain_tiff, png, ramp, raw_tiff, read, tiff};
 use super::*;
 
@@ -43,6 +44,64 @@ fn a_file_cut_anywhere_is_refused_with_a_reason() {
             let cut = &file[..(file.len() * percent / 100).max(8)];
             let text = refusal(cut);
             assert!(text.contains(format), "{format} at {percent} %: {text}");
+        }
+    }
+}
+
+/// Files are small and limits tight, so that what lies about its size costs no time.
+const TIGHT: Limits = Limits {
+    max_pixels: 1 << 20,
+    max_side_px: 1 << 16,
+    max_pixels_per_byte: 10_000,
+    max_pages: 100,
+    max_buffer_bytes: 1 << 24,
+};
+
+/// Decodes; a panic inside a decoder is a failure here, though it is reported as an error.
+fn attempt(file: &[u8], what: impl Fn() -> String) -> Option<Raster> {
+    match decode(&mut Cursor::new(file), 0, &TIGHT) {
+        Ok(raster) => Some(raster),
+        Err(error) => {
+            let text = error.to_string();
+            assert!(!text.contains("gave up"), "{}: a decoder panicked", what());
+            None
+        }
+    }
+}
+
+#[test]
+fn a_file_cut_behind_any_byte_is_refused_or_loses_nothing() {
+    for (name, file) in FILES {
+        let whole = read(file).unwrap();
+        for length in 0..file.len() {
+            let cut = attempt(&file[..length], || format!("{name} cut at {length}"));
+            if let Some(raster) = cut {
+                assert_eq!(raster.samples(), whole.samples(), "{name} cut at {length}");
+            }
+        }
+    }
+}
+
+#[test]
+fn flipped_bits_bring_no_decoder_down() {
+    // A fixed sequence (Knuth's MMIX generator), so that a failure comes again.
+    let mut state = 1_u64;
+    let mut random = |below: usize| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % below
+    };
+    for (name, file) in FILES {
+        for _round in 0..300 {
+            let mut flipped = file.to_vec();
+            let places: Vec<usize> = (0..=random(3)).map(|_| random(8 * file.len())).collect();
+            for place in &places {
+                flipped[place / 8] ^= 1 << (place % 8);
+            }
+            if let Some(raster) = attempt(&flipped, || format!("{name} flipped at {places:?}")) {
+                assert_eq!(raster.samples().len() as u64, raster.pixels(), "{name}");
+            }
         }
     }
 }

@@ -65,4 +65,6 @@ fn guarded<T>(
 #[cfg(test)]
 mod broken_files;
 #[cfg(test)]
+mod golden;
+#[cfg(test)]
 mod tests;
