@@ -47,11 +47,7 @@ fuzz_target!(|bytes: &[u8]| {
             }
         }
         page += 1;
-        if page > 3
-            || inspected
-                .as_ref()
-                .map_or(true, |header| page > header.pages)
-        {
+        if page > 3 || !inspected.as_ref().is_ok_and(|header| page <= header.pages) {
             break;
         }
     }

@@ -179,6 +179,14 @@ impl Image {
         let mut decoder = JpegDecoder::new_with_options(ZCursor::new(file), options);
         let explain = |error| explain(error, within);
         decoder.decode_headers().map_err(explain)?;
+        let (width, height) = decoder.dimensions().unwrap_or_default();
+        if (width, height) != (frame.width as usize, frame.height as usize) {
+            let reason = format!(
+                "two sizes, {} × {} and {width} × {height}",
+                frame.width, frame.height
+            );
+            return Err(SegmentError::damaged(within, reason));
+        }
         let stored = decoder.input_colorspace().unwrap_or(ColorSpace::Luma);
         let (wanted, channels) = match (stored, colors) {
             (ColorSpace::Luma, _) => (ColorSpace::Luma, Channels::First(1)),
@@ -188,7 +196,6 @@ impl Image {
         };
         limits.check_buffer(frame.buffer_bytes(wanted.num_components() as u64))?;
         decoder.set_options(options.jpeg_set_out_colorspace(wanted));
-        let (width, height) = decoder.dimensions().unwrap_or_default();
         Ok(Self {
             width,
             height,

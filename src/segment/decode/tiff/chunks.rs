@@ -3,7 +3,8 @@
 use std::io::{BufRead, Seek};
 
 use super::FORMAT;
-use super::page::{Compression, Page};
+use super::coding::Compression;
+use super::page::Page;
 use super::source::Source;
 use crate::segment::SegmentError;
 
@@ -118,20 +119,20 @@ fn span(
     stored: Option<u64>,
     file: u64,
 ) -> Result<Span, SegmentError> {
-    let part = format_args!("part {index} of the pixel data").to_string();
+    let part = |what: String| format!("part {index} of the pixel data {what}");
     if at >= file {
-        let reason = format!("{part} begins at {at}, behind the file's end at {file}");
+        let reason = part(format!("begins at {at}, behind the file's end at {file}"));
         return Err(SegmentError::truncated(FORMAT, reason));
     }
     let rest = file - at;
     // A count that is missing is made up from the size, or from what the file has.
     let length = match (count, stored) {
         (Some(count), Some(stored)) if count < stored => {
-            let reason = format!("{part} has {count} bytes, its size asks for {stored}");
+            let reason = part(format!("has {count} bytes, its size asks for {stored}"));
             return Err(SegmentError::damaged(FORMAT, reason));
         }
         (_, Some(stored)) if stored > rest => {
-            let reason = format!("{part} has {stored} bytes from {at} on, the file {file}");
+            let reason = part(format!("has {stored} bytes from {at} on, the file {file}"));
             return Err(SegmentError::truncated(FORMAT, reason));
         }
         (_, Some(stored)) => stored,

@@ -1,6 +1,7 @@
 //! Bytes as values of the plane's type.
 
-use super::page::{Kind, Page};
+use super::kind::Kind;
+use super::page::Page;
 use crate::segment::decode::grey::{Sample, unpack};
 
 /// A type of the plane, read from a file's bytes.

@@ -4,7 +4,7 @@
 //! | file | what it does |
 //! |---|---|
 //! | `directory` | the chain of directories, tags and their values |
-//! | `page` | what the directory of a page means, or which feature of it is not read |
+//! | `page`, `kind`, `coding` | what the directory of a page means, or which feature of it is not read |
 //! | `palette` | the greys of a palette |
 //! | `stack` | ImageJ's stacks with one directory for all slices |
 //! | `chunks` | where strips and tiles lie, in the image and in the file |
@@ -17,9 +17,11 @@
 //! ImageJ stacks, so only its encoder is used.
 
 mod chunks;
+mod coding;
 mod directory;
 mod element;
 mod jpeg_parts;
+mod kind;
 mod packbits;
 mod page;
 mod palette;
@@ -34,8 +36,10 @@ use std::io::{BufRead, Seek};
 use crate::segment::inspect::{Format, Inspection, Limits};
 use crate::segment::{Raster, Samples, SegmentError};
 use chunks::Chunks;
+use coding::Compression;
 use directory::Directories;
-use page::{Compression, Page, Values};
+use kind::Values;
+use page::Page;
 use source::Source;
 
 const FORMAT: Format = Format::Tiff;

@@ -2,7 +2,9 @@
 
 use std::io::{BufRead, Seek};
 
+use super::coding::{Compression, Predictor};
 use super::directory::Directory;
+use super::kind::{self, Kind, Values};
 use super::source::Source;
 use super::{FORMAT, palette};
 use crate::segment::decode::grey::Channels;
@@ -13,7 +15,6 @@ pub(super) const IMAGE_DESCRIPTION: u16 = 270;
 
 const WIDTH: u16 = 256;
 const HEIGHT: u16 = 257;
-const BITS_PER_SAMPLE: u16 = 258;
 const COMPRESSION: u16 = 259;
 const PHOTOMETRIC: u16 = 262;
 const FILL_ORDER: u16 = 266;
@@ -26,7 +27,6 @@ const RESOLUTION_UNIT: u16 = 296;
 const PREDICTOR: u16 = 317;
 const TILE_WIDTH: u16 = 322;
 const TILE_LENGTH: u16 = 323;
-const SAMPLE_FORMAT: u16 = 339;
 const JPEG_TABLES: u16 = 347;
 const SUBSAMPLING: u16 = 530;
 
@@ -82,39 +82,6 @@ pub(super) struct Page {
     pub directory: Directory,
 }
 
-/// What a sample is, with its bits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    Unsigned(u16),
-    Signed(u16),
-    Float(u16),
-}
-
-/// The type of the grey values: the narrowest that holds the samples.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Values {
-    U8,
-    U16,
-    F32,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Compression {
-    Stored,
-    PackBits,
-    Lzw,
-    Deflate,
-    Zstd,
-    Jpeg,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Predictor {
-    None,
-    Horizontal,
-    Float,
-}
-
 impl Page {
     /// Reads a page's directory.
     pub fn read<R: BufRead + Seek>(
@@ -136,7 +103,7 @@ impl Page {
         let photometric = tag(PHOTOMETRIC)?.unwrap_or(if samples < 3 { 1 } else { 2 });
         let tile = (tag(TILE_WIDTH)?, tag(TILE_LENGTH)?);
         let (tiled, chunk) = chunk((width, height), tile, tag(ROWS_PER_STRIP)?)?;
-        let kind = kind(source, &directory)?;
+        let kind = kind::read(source, &directory)?;
         let blocks = match photometric {
             6 if compression != Compression::Jpeg && !planar => subsampling(source, &directory)?,
             _ => None,
@@ -233,87 +200,6 @@ impl Page {
     }
 }
 
-impl Kind {
-    pub fn bits(self) -> u16 {
-        match self {
-            Self::Unsigned(bits) | Self::Signed(bits) | Self::Float(bits) => bits,
-        }
-    }
-}
-
-impl std::fmt::Display for Kind {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (kind, bits) = match self {
-            Self::Unsigned(bits) => ("unsigned", bits),
-            Self::Signed(bits) => ("signed", bits),
-            Self::Float(bits) => ("float", bits),
-        };
-        write!(f, "{bits}-bit {kind} samples")
-    }
-}
-
-impl Values {
-    fn of(kind: Kind) -> Self {
-        match kind {
-            Kind::Unsigned(..=8) => Self::U8,
-            Kind::Unsigned(..=16) => Self::U16,
-            _ => Self::F32,
-        }
-    }
-
-    /// Bytes of a value.
-    pub fn bytes(self) -> u64 {
-        match self {
-            Self::U8 => 1,
-            Self::U16 => 2,
-            Self::F32 => 4,
-        }
-    }
-}
-
-impl Compression {
-    /// TIFF 6.0 and the registered codes that microscopes and their programs use.
-    fn of(code: u64) -> Result<Self, SegmentError> {
-        let name = match code {
-            1 => return Ok(Self::Stored),
-            5 => return Ok(Self::Lzw),
-            7 => return Ok(Self::Jpeg),
-            8 | 32_946 => return Ok(Self::Deflate),
-            32_773 => return Ok(Self::PackBits),
-            34_926 | 50_000 => return Ok(Self::Zstd),
-            2..=4 | 32_771 => "CCITT",
-            6 => "old-style JPEG",
-            9 | 10 => "JBIG",
-            33_003..=33_005 | 34_712 => "JPEG 2000",
-            34_887 => "LERC",
-            34_892 => "lossy JPEG of DNG",
-            34_925 => "LZMA",
-            34_927 | 50_001 => "WebP",
-            34_933 => "PNG",
-            34_934 | 22_610 => "JPEG XR",
-            50_002 | 52_546 => "JPEG XL",
-            _ => "unknown",
-        };
-        let reason = format!("{name} compression ({code})");
-        Err(SegmentError::unsupported(FORMAT, reason))
-    }
-}
-
-impl Predictor {
-    /// JPEG has none; without compression most writers have none, but some have, and then it is meant.
-    fn of(code: u64, compression: Compression) -> Result<Self, SegmentError> {
-        match (compression, code) {
-            (Compression::Jpeg, _) | (_, 1) => Ok(Self::None),
-            (_, 2) => Ok(Self::Horizontal),
-            (_, 3) => Ok(Self::Float),
-            (_, code) => {
-                let reason = format!("predictor {code}");
-                Err(SegmentError::unsupported(FORMAT, reason))
-            }
-        }
-    }
-}
-
 /// The edge lengths of a pixel.
 pub(super) fn pixel_size<R: BufRead + Seek>(
     source: &mut Source<'_, R>,
@@ -353,46 +239,6 @@ fn chunk(
             rows => Ok((false, (width, rows.min(u64::from(height)) as u32))),
         },
     }
-}
-
-fn kind<R: BufRead + Seek>(
-    source: &mut Source<'_, R>,
-    directory: &Directory,
-) -> Result<Kind, SegmentError> {
-    let bits = one_of(
-        directory.numbers(source, BITS_PER_SAMPLE)?,
-        1,
-        "bits per sample",
-    )?;
-    let format = one_of(
-        directory.numbers(source, SAMPLE_FORMAT)?,
-        1,
-        "sample formats",
-    )?;
-    let bits = u16::try_from(bits).unwrap_or(u16::MAX);
-    let reason = match (format, bits) {
-        // 4 is undefined data, which is taken as it comes.
-        (1 | 4, 1..=16 | 32 | 64) => return Ok(Kind::Unsigned(bits)),
-        (2, 8 | 16 | 32 | 64) => return Ok(Kind::Signed(bits)),
-        (3, 16 | 32 | 64) => return Ok(Kind::Float(bits)),
-        (5 | 6, _) => "complex samples".to_owned(),
-        (1 | 4, _) => Kind::Unsigned(bits).to_string(),
-        (2, _) => Kind::Signed(bits).to_string(),
-        (3, _) => Kind::Float(bits).to_string(),
-        (format, _) => format!("sample format {format}"),
-    };
-    Err(SegmentError::unsupported(FORMAT, reason))
-}
-
-/// The value that all samples share.
-fn one_of(values: Option<Vec<u64>>, default: u64, name: &str) -> Result<u64, SegmentError> {
-    let values = values.unwrap_or_default();
-    let first = values.first().copied().unwrap_or(default);
-    if let Some(other) = values.iter().find(|value| **value != first) {
-        let reason = format!("samples with different {name}, {first} and {other}");
-        return Err(SegmentError::unsupported(FORMAT, reason));
-    }
-    Ok(first)
 }
 
 /// Pixels per chroma sample, 2 × 2 where nothing is said; nothing where every pixel has its own.

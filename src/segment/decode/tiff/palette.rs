@@ -4,7 +4,7 @@ use std::io::{BufRead, Seek};
 
 use super::FORMAT;
 use super::directory::Directory;
-use super::page::Kind;
+use super::kind::Kind;
 use super::source::Source;
 use crate::segment::SegmentError;
 use crate::segment::decode::grey::Sample;

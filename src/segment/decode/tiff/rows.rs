@@ -3,8 +3,9 @@
 use std::io::{BufRead, Seek};
 
 use super::chunks::Chunks;
+use super::coding::Predictor;
 use super::element::Element;
-use super::page::{Page, Predictor};
+use super::page::Page;
 use super::predictor;
 use super::source::Source;
 use super::stream::Stream;

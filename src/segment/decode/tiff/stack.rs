@@ -7,8 +7,9 @@ use std::io::{BufRead, Seek};
 
 use super::FORMAT;
 use super::chunks::Chunks;
+use super::coding::Compression;
 use super::directory::Directory;
-use super::page::{Compression, IMAGE_DESCRIPTION, Page};
+use super::page::{IMAGE_DESCRIPTION, Page};
 use super::source::Source;
 use crate::segment::SegmentError;
 use crate::segment::inspect::Limits;
@@ -39,7 +40,9 @@ impl Stack {
         };
         let extent = Chunks::read(source, &page).ok();
         let extent = extent.and_then(|chunks| chunks.contiguous());
-        let Some((begin, end)) = extent.filter(|_| page.compression == Compression::Stored) else {
+        let Some((begin, end)) =
+            extent.filter(|_| page.compression == Compression::Stored && !page.planar)
+        else {
             return Ok(None);
         };
         let slice_bytes = end - begin;

@@ -8,8 +8,8 @@ use zstd::stream::raw::{self as zstd_raw, InBuffer, Operation, OutBuffer};
 
 use super::FORMAT;
 use super::chunks::Span;
+use super::coding::Compression;
 use super::packbits::PackBits;
-use super::page::Compression;
 use super::source::Source;
 use crate::segment::SegmentError;
 
