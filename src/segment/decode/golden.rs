@@ -37,6 +37,7 @@ files! {
     "progressive.jpg"
     "rgb.jpg"
     "rgb_alpha_tiles.tif"
+    "rows_share_chroma.jpg"
     "runs.bmp"
     "signed.tif"
     "small_copies.tif"
@@ -115,6 +116,7 @@ fn jpegs_are_as_near_as_their_quality() {
         "jpeg_ycbcr_tiles.tif",
         "progressive.jpg",
         "rgb.jpg",
+        "rows_share_chroma.jpg",
         "subsampled_restarts.jpg",
     ] {
         let raster = page(name, 0);

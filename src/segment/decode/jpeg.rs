@@ -6,11 +6,11 @@
 
 use std::io::{BufRead, Cursor, Read, Seek};
 
-use zune_jpeg::JpegDecoder;
 use zune_jpeg::errors::DecodeErrors;
 use zune_jpeg::zune_core::bytestream::ZCursor;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
+use zune_jpeg::{JpegDecoder, SampleRatios};
 
 use super::grey::{Channels, combine};
 use crate::segment::inspect::{Format, Inspection, Limits, nonzero, take};
@@ -132,11 +132,11 @@ pub(super) fn decode(
     reader.take(bytes).read_to_end(&mut file)?;
     check_end(&file)?;
     let image = Image::read(&file, limits, Colors::Luminance, FORMAT)?;
-    let mut greys = vec![0; image.width * image.height];
-    match image.channels {
-        Channels::First(_) => greys = image.samples,
-        channels => combine(&image.samples, channels, &mut greys),
+    if image.channels == Channels::First(1) {
+        return Ok(Samples::U8(image.samples));
     }
+    let mut greys = vec![0; image.width * image.height];
+    combine(&image.samples, image.channels, &mut greys);
     Ok(Samples::U8(greys))
 }
 
@@ -187,12 +187,14 @@ impl Image {
             );
             return Err(SegmentError::damaged(within, reason));
         }
-        let stored = decoder.input_colorspace().unwrap_or(ColorSpace::Luma);
-        let (wanted, channels) = match (stored, colors) {
+        let (wanted, channels) = match (stored_colors(&decoder), colors) {
             (ColorSpace::Luma, _) => (ColorSpace::Luma, Channels::First(1)),
-            (ColorSpace::YCbCr, Colors::Luminance) => (ColorSpace::Luma, Channels::First(1)),
+            (ColorSpace::YCbCr, Colors::Luminance) if luma_alone(&decoder) => {
+                (ColorSpace::Luma, Channels::First(1))
+            }
+            (ColorSpace::YCbCr, Colors::Luminance) => (ColorSpace::YCbCr, Channels::First(3)),
             (_, Colors::Luminance) => (ColorSpace::RGB, Channels::Color(3)),
-            _ => (stored, Channels::First(stored.num_components())),
+            (stored, _) => (stored, Channels::First(stored.num_components())),
         };
         limits.check_buffer(frame.buffer_bytes(wanted.num_components() as u64))?;
         decoder.set_options(options.jpeg_set_out_colorspace(wanted));
@@ -203,6 +205,25 @@ impl Image {
             samples: decoder.decode().map_err(explain)?,
         })
     }
+}
+
+/// The decoder takes an Adobe file without a transform for CMYK until it counts the components.
+fn stored_colors(decoder: &JpegDecoder<ZCursor<&[u8]>>) -> ColorSpace {
+    let components = decoder.info().map_or(1, |info| info.components);
+    match decoder.input_colorspace() {
+        Some(ColorSpace::CMYK) if components == 3 => ColorSpace::RGB,
+        Some(stored) => stored,
+        None => ColorSpace::Luma,
+    }
+}
+
+/// Whether the decoder can leave the chroma out: where rows alone share their chroma, it then reads on behind the image.
+fn luma_alone(decoder: &JpegDecoder<ZCursor<&[u8]>>) -> bool {
+    let ratio = decoder.info().map(|info| info.sample_ratio);
+    matches!(
+        ratio,
+        Some(SampleRatios::None | SampleRatios::H | SampleRatios::HV)
+    )
 }
 
 /// Looks for the file's end: the decoder would fill what is missing with grey.

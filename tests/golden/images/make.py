@@ -8,6 +8,7 @@ import os
 import struct
 import zlib
 
+import imagecodecs
 import numpy as np
 import tifffile
 from PIL import Image
@@ -68,7 +69,14 @@ with open(os.path.join(folder, "ycbcr_blocks.tif"), "wb") as file:
 # Pages: page p has p added to every pixel. A stack with one directory, OME's first page for all, small copies between.
 stack = np.stack([grey + page for page in range(3)]).astype("u1")
 tiff("imagej_stack_one_directory.tif", stack, imagej=True, truncate=True, resolution=(2, 4), metadata={"unit": "um"})
-tiff("pages.ome.tif", stack, metadata={"axes": "ZYX", "PhysicalSizeX": 650.0, "PhysicalSizeXUnit": "nm", "PhysicalSizeY": 0.65}, compression="deflate")
+xml = (
+    '<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><Image ID="Image:0">'
+    '<Pixels ID="Pixels:0" DimensionOrder="XYZTC" Type="uint8" SizeX="24" SizeY="16" SizeC="1" SizeZ="3" SizeT="1" '
+    'PhysicalSizeX="650.0" PhysicalSizeXUnit="nm" PhysicalSizeY="0.65"><TiffData/></Pixels></Image></OME>'
+)
+with tifffile.TiffWriter(os.path.join(folder, "pages.ome.tif"), ome=False) as writer:
+    for page, pixels in enumerate(stack):
+        writer.write(pixels, description=xml if page == 0 else None, metadata=None, software=False, compression="deflate")
 with tifffile.TiffWriter(os.path.join(folder, "small_copies.tif")) as writer:
     writer.write(grey[::4, ::4], subfiletype=1, metadata=None, software=False)
     writer.write(grey, subifds=1, metadata=None, software=False)
@@ -83,6 +91,8 @@ for name, mode, options in [
     ("rgb.jpg", "RGB", {"keep_rgb": True}),
 ]:
     Image.fromarray(rgb).convert(mode).save(os.path.join(folder, name), quality=95, **options)
+with open(os.path.join(folder, "rows_share_chroma.jpg"), "wb") as file:
+    file.write(imagecodecs.jpeg8_encode(rgb, level=95, subsampling="440", optimize=True))
 
 
 # PNG: interlaced, and fewer than 8 bits, which Pillow does not write.
