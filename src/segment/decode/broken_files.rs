@@ -130,6 +130,32 @@ fn a_lying_header_is_refused_before_memory_is_taken() {
 }
 
 #[test]
+fn a_jpeg_whose_data_end_too_early_is_refused_though_its_end_is_marked() {
+    let file = jpeg();
+    let scan = file
+        .windows(2)
+        .position(|pair| pair == [0xFF, 0xDA])
+        .unwrap()
+        + 14;
+    for percent in [10, 50, 90] {
+        let mut cut = file[..scan + (file.len() - scan) * percent / 100].to_vec();
+        // Not within a marker.
+        while cut.last() == Some(&0xFF) {
+            cut.pop();
+        }
+        cut.extend([0xFF, 0xD9]);
+        assert!(refusal(&cut).contains("JPEG"), "{percent} %");
+    }
+    let mut lying = file.clone();
+    let frame = file
+        .windows(2)
+        .position(|pair| pair == [0xFF, 0xC0])
+        .unwrap();
+    lying[frame + 5..frame + 9].copy_from_slice(&[4, 0, 4, 0]);
+    assert!(refusal(&lying).contains("bytes of image data for 1024 × 1024 pixels"));
+}
+
+#[test]
 fn broken_directories_are_refused() {
     // The directory after the first is the first.
     let mut cyclic = plain_tiff();

@@ -21,6 +21,10 @@ const FORMAT: Format = Format::Jpeg;
 /// Most scans of a progressive file; encoders make about ten.
 const SCANS_MAX: usize = 100;
 
+/// Bytes put behind the image data where the decoder may look ahead: it holds 64 bits and counts the last byte of a file
+/// as missing. With the end marker in their place it would make up what is missing.
+const LOOK_AHEAD_BYTES: usize = 12;
+
 /// What a frame header says (ITU-T T.81, B.2.2).
 #[derive(Debug, Clone, Copy)]
 struct Frame {
@@ -35,7 +39,9 @@ struct Frame {
 pub(in crate::segment) fn inspect(
     reader: &mut (impl BufRead + Seek),
 ) -> Result<Inspection, SegmentError> {
-    let frame = frame(reader)?;
+    take::<2>(reader, FORMAT)?;
+    let (marker, _length) = segment(reader, Marker::is_frame)?;
+    let frame = Frame::of(marker, take(reader, FORMAT)?)?;
     Ok(Inspection {
         format: FORMAT,
         width: frame.width,
@@ -47,15 +53,32 @@ pub(in crate::segment) fn inspect(
     })
 }
 
-fn frame(reader: &mut (impl BufRead + Seek)) -> Result<Frame, SegmentError> {
-    take::<2>(reader, FORMAT)?;
+/// The second byte of a marker.
+struct Marker;
+
+impl Marker {
+    const END: u8 = 0xD9;
+    const SCAN: u8 = 0xDA;
+
+    fn is_frame(marker: u8) -> bool {
+        matches!(marker, 0xC0..=0xC3 | 0xC5..=0xC7 | 0xC9..=0xCB | 0xCD..=0xCF)
+    }
+
+    fn is_scan(marker: u8) -> bool {
+        marker == Self::SCAN
+    }
+}
+
+/// Goes behind the marker and the length of the next segment that is wanted, past all others.
+fn segment(
+    reader: &mut (impl BufRead + Seek),
+    wanted: impl Fn(u8) -> bool,
+) -> Result<(u8, u16), SegmentError> {
     loop {
         let [mark, mut marker] = take(reader, FORMAT)?;
         if mark != 0xFF {
-            return Err(SegmentError::damaged(
-                FORMAT,
-                "no marker where one must stand",
-            ));
+            let reason = "no marker where one must stand";
+            return Err(SegmentError::damaged(FORMAT, reason));
         }
         while marker == 0xFF {
             [marker] = take(reader, FORMAT)?;
@@ -64,19 +87,18 @@ fn frame(reader: &mut (impl BufRead + Seek)) -> Result<Frame, SegmentError> {
             continue;
         }
         let length = u16::from_be_bytes(take(reader, FORMAT)?);
+        // A frame header has at least 8 bytes.
+        if length < if Marker::is_frame(marker) { 8 } else { 2 } {
+            let reason = "a segment of impossible length";
+            return Err(SegmentError::damaged(FORMAT, reason));
+        }
         match marker {
-            0xC0..=0xC3 | 0xC5..=0xC7 | 0xC9..=0xCB | 0xCD..=0xCF => {
-                return Frame::of(marker, take(reader, FORMAT)?);
-            }
-            0xD9 | 0xDA => return Err(SegmentError::damaged(FORMAT, "no frame header")),
-            _ if length < 2 => {
-                return Err(SegmentError::damaged(
-                    FORMAT,
-                    "a segment of impossible length",
-                ));
+            marker if wanted(marker) => return Ok((marker, length)),
+            Marker::END | Marker::SCAN => {
+                return Err(SegmentError::damaged(FORMAT, "no frame header"));
             }
             _ => reader.seek_relative(i64::from(length) - 2)?,
-        };
+        }
     }
 }
 
@@ -119,6 +141,51 @@ impl Frame {
         };
         pixels * (result_bytes_per_pixel + coefficients)
     }
+
+    /// Fewest bytes in which the image can be coded: every block of 8 × 8 pixels has at least a bit for its mean, and
+    /// where the rest is not coded apart, another that says that nothing follows.
+    fn coded_bytes_min(self) -> u64 {
+        let blocks = u64::from(self.width.div_ceil(8)) * u64::from(self.height.div_ceil(8));
+        blocks * if self.progressive { 1 } else { 2 } / 8
+    }
+}
+
+/// Reads the headers of a complete file, and sees to it that its image data end where they should: the decoder would fill
+/// what is missing with grey, which must not be measured.
+fn prepare(file: &mut Vec<u8>, within: Format) -> Result<Frame, SegmentError> {
+    let mut reader = Cursor::new(file.as_slice());
+    take::<2>(&mut reader, FORMAT)?;
+    let (marker, length) = segment(&mut reader, Marker::is_frame)?;
+    let frame = Frame::of(marker, take(&mut reader, FORMAT)?)?;
+    reader.seek_relative(i64::from(length) - 8)?;
+    let (_, length) = segment(&mut reader, Marker::is_scan)?;
+    let [components] = take(&mut reader, FORMAT)?;
+    let begin = reader.position() as usize + usize::from(length) - 3;
+    // Inside a scan 0xFF is always followed by 0 or a restart marker (ITU-T T.81, B.1.1.5).
+    let coded = file.get(begin..).unwrap_or_default();
+    let end = coded
+        .windows(2)
+        .position(|pair| pair == [0xFF, Marker::END]);
+    let end = match end {
+        Some(end) => end,
+        // A strip or tile ends where its TIFF says.
+        None if within == Format::Tiff => coded.len(),
+        None => {
+            let reason = "the file ends before the end of its image data";
+            return Err(SegmentError::truncated(within, reason));
+        }
+    };
+    if (end as u64) < frame.coded_bytes_min() {
+        let Frame { width, height, .. } = frame;
+        let reason = format!("{end} bytes of image data for {width} × {height} pixels");
+        return Err(SegmentError::damaged(within, reason));
+    }
+    if !frame.progressive && components == frame.components {
+        // One scan, so this is the end of it.
+        file.truncate(begin + end);
+        file.resize(begin + end + LOOK_AHEAD_BYTES, 0);
+    }
+    Ok(frame)
 }
 
 /// The luminance of a file.
@@ -128,10 +195,10 @@ pub(super) fn decode(
     limits: &Limits,
 ) -> Result<Samples, SegmentError> {
     limits.check_buffer(bytes)?;
-    let mut file = Vec::with_capacity(usize::try_from(bytes).unwrap_or(0));
+    let bytes_and_more = bytes + LOOK_AHEAD_BYTES as u64;
+    let mut file = Vec::with_capacity(usize::try_from(bytes_and_more).unwrap_or(0));
     reader.take(bytes).read_to_end(&mut file)?;
-    check_end(&file)?;
-    let image = Image::read(&file, limits, Colors::Luminance, FORMAT)?;
+    let image = Image::read(file, limits, Colors::Luminance, FORMAT)?;
     if image.channels == Channels::First(1) {
         return Ok(Samples::U8(image.samples));
     }
@@ -164,19 +231,19 @@ pub(super) struct Image {
 impl Image {
     /// Decodes a complete JPEG, which stands alone or, as `within` says, in a file of another format.
     pub fn read(
-        file: &[u8],
+        mut file: Vec<u8>,
         limits: &Limits,
         colors: Colors,
         within: Format,
     ) -> Result<Self, SegmentError> {
-        let frame = frame(&mut Cursor::new(file))?;
+        let frame = prepare(&mut file, within)?;
         // Strict: what is damaged is not to be measured, so it is not to be filled with grey either.
         let options = DecoderOptions::default()
             .set_strict_mode(true)
             .set_max_width(usize::from(u16::MAX))
             .set_max_height(usize::from(u16::MAX))
             .jpeg_set_max_scans(SCANS_MAX);
-        let mut decoder = JpegDecoder::new_with_options(ZCursor::new(file), options);
+        let mut decoder = JpegDecoder::new_with_options(ZCursor::new(file.as_slice()), options);
         let explain = |error| explain(error, within);
         decoder.decode_headers().map_err(explain)?;
         let (width, height) = decoder.dimensions().unwrap_or_default();
@@ -224,24 +291,6 @@ fn luma_alone(decoder: &JpegDecoder<ZCursor<&[u8]>>) -> bool {
         ratio,
         Some(SampleRatios::None | SampleRatios::H | SampleRatios::HV)
     )
-}
-
-/// Looks for the file's end: the decoder would fill what is missing with grey.
-fn check_end(file: &[u8]) -> Result<(), SegmentError> {
-    let marker = |code: u8, from: usize| {
-        let rest = &file[from..];
-        rest.windows(2)
-            .position(|pair| pair == [0xFF, code])
-            .map(|at| from + at)
-    };
-    // Inside the scan 0xFF is always followed by 0 or a restart marker (ITU-T T.81, B.1.1.5), so the first end of
-    // image behind the start of scan is the image's own, not a thumbnail's.
-    marker(0xDA, 0)
-        .and_then(|scan| marker(0xD9, scan))
-        .map(|_end| ())
-        .ok_or_else(|| {
-            SegmentError::truncated(FORMAT, "the file ends before the end of its image data")
-        })
 }
 
 fn explain(error: DecodeErrors, format: Format) -> SegmentError {

@@ -97,7 +97,7 @@ fn part<R: BufRead + Seek>(
         Channels::First(_) => Colors::Luminance,
         Channels::Color(_) | Channels::Inks(_) => Colors::AsStored,
     };
-    let image = Image::read(&file, limits, colors, FORMAT)?;
+    let image = Image::read(file, limits, colors, FORMAT)?;
     let (components, wanted) = (image.channels.step(), page.step());
     if colors == Colors::AsStored && components != wanted {
         let reason = format!("{components} components where there must be {wanted}");
