@@ -1,5 +1,7 @@
 //! Why an image could not be segmented, in words to which the caller can prefix the file's name.
 
+use super::inspect::Format;
+
 /// An image that cannot be read, parameters that make no sense, or work that was stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum SegmentError {
@@ -78,6 +80,14 @@ pub enum SegmentError {
         /// The limit in bytes.
         limit: u64,
     },
+    /// Unpacking the page makes more bytes than the limit, used or not.
+    #[error("the page unpacks to {bytes} bytes: at most {limit} are allowed")]
+    TooMuchData {
+        /// All samples of all strips or tiles, in bytes.
+        bytes: u64,
+        /// The limit in bytes.
+        limit: u64,
+    },
     /// The page asked for is not in the file.
     #[error("there is no page {page}: the file has {pages} (counted from 0)")]
     NoSuchPage {
@@ -108,4 +118,40 @@ pub enum SegmentError {
     /// Reading or writing failed.
     #[error("input or output failed: {0}")]
     Io(#[from] std::io::Error),
+}
+
+impl SegmentError {
+    /// A file that is not what its format asks for.
+    pub(super) fn damaged(format: Format, reason: impl Into<String>) -> Self {
+        Self::Damaged {
+            format: format.name(),
+            reason: reason.into(),
+        }
+    }
+
+    /// A file that ends too early.
+    pub(super) fn truncated(format: Format, reason: impl Into<String>) -> Self {
+        Self::Truncated {
+            format: format.name(),
+            reason: reason.into(),
+        }
+    }
+
+    /// A valid file with a feature that is not read.
+    pub(super) fn unsupported(format: Format, reason: impl Into<String>) -> Self {
+        Self::Unsupported {
+            format: format.name(),
+            reason: reason.into(),
+        }
+    }
+
+    /// A read that failed: at the file's end the file is cut, else the input is at fault.
+    pub(super) fn reading(format: Format, what_ends: &str, error: std::io::Error) -> Self {
+        match error.kind() {
+            std::io::ErrorKind::UnexpectedEof => {
+                Self::truncated(format, format!("the file ends within its {what_ends}"))
+            }
+            _ => Self::Io(error),
+        }
+    }
 }

@@ -4,7 +4,7 @@ use std::io::{BufRead, Read, Seek, SeekFrom};
 
 use serde::{Deserialize, Serialize};
 
-use super::decode::{pixel_size, tiff_directory::Directories};
+use super::decode::{bmp, jpeg, png, tiff};
 use super::{PixelSize, SegmentError};
 
 /// What a header may claim before the file is refused. A limit is a product decision with a number, no safety margin.
@@ -108,10 +108,10 @@ pub fn inspect<R: BufRead + Seek>(
 ) -> Result<Inspection, SegmentError> {
     let (format, bytes) = sniff(reader)?;
     let inspection = match format {
-        Format::Png => inspect_png(reader)?,
-        Format::Jpeg => inspect_jpeg(reader)?,
-        Format::Bmp => inspect_bmp(reader)?,
-        Format::Tiff => inspect_tiff(reader, limits)?,
+        Format::Png => png::inspect(reader)?,
+        Format::Jpeg => jpeg::inspect(reader)?,
+        Format::Bmp => bmp::inspect(reader)?,
+        Format::Tiff => tiff::inspect(reader, bytes, limits)?,
     };
     limits.check(inspection.width, inspection.height, bytes)?;
     Ok(inspection)
@@ -188,145 +188,35 @@ fn printable(beginning: &[u8]) -> String {
 }
 
 /// Reads exactly `N` bytes of a header.
-fn take<const N: usize>(reader: &mut impl Read, format: Format) -> Result<[u8; N], SegmentError> {
+pub(super) fn take<const N: usize>(
+    reader: &mut impl Read,
+    format: Format,
+) -> Result<[u8; N], SegmentError> {
     let mut bytes = [0; N];
     reader
         .read_exact(&mut bytes)
-        .map_err(|error| match error.kind() {
-            std::io::ErrorKind::UnexpectedEof => SegmentError::Truncated {
-                format: format.name(),
-                reason: "the file ends within its header".to_owned(),
-            },
-            _ => SegmentError::Io(error),
-        })?;
+        .map_err(|error| SegmentError::reading(format, "header", error))?;
     Ok(bytes)
 }
 
-fn damaged(format: Format, reason: impl Into<String>) -> SegmentError {
-    SegmentError::Damaged {
-        format: format.name(),
-        reason: reason.into(),
-    }
-}
-
-fn nonzero(format: Format, width: u32, height: u32) -> Result<(), SegmentError> {
+/// Refuses an image without pixels.
+pub(super) fn nonzero(format: Format, width: u32, height: u32) -> Result<(), SegmentError> {
     if width == 0 || height == 0 {
-        return Err(damaged(
-            format,
-            format!("the header says {width} × {height} pixels"),
-        ));
+        let reason = format!("the header says {width} × {height} pixels");
+        return Err(SegmentError::damaged(format, reason));
     }
     Ok(())
 }
 
-/// PNG: the chunk IHDR comes first and has 13 bytes (PNG specification, 11.2.1); pHYs, if any, before IDAT.
-fn inspect_png(reader: &mut (impl BufRead + Seek)) -> Result<Inspection, SegmentError> {
-    let head: [u8; 33] = take(reader, Format::Png)?;
-    if &head[8..16] != b"\0\0\0\x0dIHDR" {
-        return Err(damaged(Format::Png, "the first chunk is not IHDR"));
-    }
-    let (width, height) = (be32(&head[16..20]), be32(&head[20..24]));
-    nonzero(Format::Png, width, height)?;
-    let pixel_size = pixel_size::of_png(reader);
-    let bits = u16::from(head[24]);
-    Ok(Inspection {
-        format: Format::Png,
-        width,
-        height,
-        pages: 1,
-        bits,
-        pixel_size,
-    })
-}
-
-/// JPEG: the size stands in the first frame header (ITU-T T.81, B.2.2), behind any number of other segments.
-fn inspect_jpeg(reader: &mut (impl BufRead + Seek)) -> Result<Inspection, SegmentError> {
-    const FORMAT: Format = Format::Jpeg;
-    take::<2>(reader, FORMAT)?;
-    loop {
-        let [mark, mut marker] = take(reader, FORMAT)?;
-        if mark != 0xFF {
-            return Err(damaged(FORMAT, "no marker where one must stand"));
-        }
-        while marker == 0xFF {
-            [marker] = take(reader, FORMAT)?;
-        }
-        if matches!(marker, 0x01 | 0xD0..=0xD8) {
-            continue;
-        }
-        let length = u16::from_be_bytes(take(reader, FORMAT)?);
-        match marker {
-            0xC0..=0xC3 | 0xC5..=0xC7 | 0xC9..=0xCB | 0xCD..=0xCF => {
-                let frame: [u8; 5] = take(reader, FORMAT)?;
-                let width = u32::from(u16::from_be_bytes([frame[3], frame[4]]));
-                let height = u32::from(u16::from_be_bytes([frame[1], frame[2]]));
-                nonzero(FORMAT, width, height)?;
-                let bits = u16::from(frame[0]);
-                // A JPEG's density is that of a screen or printer, so it is not even looked at.
-                return Ok(Inspection {
-                    format: FORMAT,
-                    width,
-                    height,
-                    pages: 1,
-                    bits,
-                    pixel_size: None,
-                });
-            }
-            0xD9 | 0xDA => return Err(damaged(FORMAT, "no frame header")),
-            _ if length < 2 => return Err(damaged(FORMAT, "a segment of impossible length")),
-            _ => reader.seek_relative(i64::from(length) - 2)?,
-        };
-    }
-}
-
-/// BMP: file header of 14 bytes, then a header whose first number is its own length. Samples have 8 bits or fewer.
-fn inspect_bmp(reader: &mut impl Read) -> Result<Inspection, SegmentError> {
-    const FORMAT: Format = Format::Bmp;
-    let head: [u8; 26] = take(reader, FORMAT)?;
-    let (width, height) = if le32(&head[14..18]) == 12 {
-        (le32(&head[18..20]), le32(&head[20..22]))
-    } else {
-        // A negative height says that the rows run from top to bottom.
-        (
-            le32(&head[18..22]),
-            le32(&head[22..26]).cast_signed().unsigned_abs(),
-        )
-    };
-    nonzero(FORMAT, width, height)?;
-    Ok(Inspection {
-        format: FORMAT,
-        width,
-        height,
-        pages: 1,
-        bits: 8,
-        pixel_size: None,
-    })
-}
-
-fn inspect_tiff<R: BufRead + Seek>(
-    reader: &mut R,
-    limits: &Limits,
-) -> Result<Inspection, SegmentError> {
-    let mut directories = Directories::read(reader, limits)?;
-    let pages = directories.pages();
-    let first = directories.page(0)?;
-    Ok(Inspection {
-        format: Format::Tiff,
-        width: first.width,
-        height: first.height,
-        pages,
-        bits: first.bits,
-        pixel_size: first.pixel_size,
-    })
-}
-
-fn be32(bytes: &[u8]) -> u32 {
+/// The number in these bytes, high byte first.
+pub(super) fn be32(bytes: &[u8]) -> u32 {
     bytes
         .iter()
         .fold(0, |value, byte| value << 8 | u32::from(*byte))
 }
 
-fn le32(bytes: &[u8]) -> u32 {
+/// The number in these bytes, low byte first.
+pub(super) fn le32(bytes: &[u8]) -> u32 {
     bytes
         .iter()
         .rev()

@@ -6,12 +6,14 @@
 //! |---|---|---|
 //! | header | `inspect` | format, size, pages and pixel size from the header alone, under [`Limits`] |
 //! | decode | `decode/` | one page as a [`Raster`], sniffed by content, refused before it can hurt |
-//! | normalise | `normalise`, `background`, `surface` | evens out the light, removes pixel noise |
+//! | normalise | `blocks`, `background`, `surface`, `grid`, `normalise` | evens out the light, removes pixel noise |
 //! | threshold | `threshold` | Otsu, triangle, the noise level |
 //! | label | `label` | connected components, holes filled, specks dropped |
-//! | candidates | `candidates`, `frame`, `shape` | both polarities, scored; which objects, or why none |
-//! | split | `split` | parts objects that touch |
+//! | candidates | `candidates/`, `frame`, `shape` | both polarities, two ways to set the level, scored; which objects, or why none |
+//! | texture | `texture` | bodies and gaps that brightness does not show |
+//! | split | `split/` | parts objects that touch |
 //! | contour | `contour`, `bits` | the outline on pixel corners, whose area is the mask's exactly |
+//! | outlines | `outlines` | the same for the label masks of other segmenters |
 //! | measure | `measure/`, `summary` | numbers per object, totals per image |
 //! | export | `export/` | one file per format |
 //!
@@ -35,6 +37,7 @@ mod label;
 mod mask;
 mod measure;
 mod normalise;
+mod outlines;
 mod parameters;
 mod polygon;
 mod raster;
@@ -51,6 +54,7 @@ mod threshold;
 pub use decode::decode;
 pub use error::SegmentError;
 pub use inspect::{Format, Inspection, Limits, inspect};
+pub use outlines::{Outline, outlines};
 pub use parameters::{Parameters, Polarity};
 pub use polygon::{Point, Polygon, Ring};
 pub use raster::{Raster, Samples};

@@ -7,6 +7,7 @@ use ::tiff::encoder::{Compression, DeflateLevel};
 use image::ExtendedColorType;
 use proptest::prelude::*;
 
+use super::golden::FILES;
 use super::tests::{bmp, jpeg, page, plain_tiff, png, ramp, raw_tiff, read, tiff};
 use super::*;
 
@@ -47,6 +48,64 @@ fn a_file_cut_anywhere_is_refused_with_a_reason() {
     }
 }
 
+/// Files are small and limits tight, so that what lies about its size costs no time.
+const TIGHT: Limits = Limits {
+    max_pixels: 1 << 20,
+    max_side_px: 1 << 16,
+    max_pixels_per_byte: 10_000,
+    max_pages: 100,
+    max_buffer_bytes: 1 << 24,
+};
+
+/// Decodes; a panic inside a decoder is a failure here, though it is reported as an error.
+fn attempt(file: &[u8], what: impl Fn() -> String) -> Option<Raster> {
+    match decode(&mut Cursor::new(file), 0, &TIGHT) {
+        Ok(raster) => Some(raster),
+        Err(error) => {
+            let text = error.to_string();
+            assert!(!text.contains("gave up"), "{}: a decoder panicked", what());
+            None
+        }
+    }
+}
+
+#[test]
+fn a_file_cut_behind_any_byte_is_refused_or_loses_nothing() {
+    for (name, file) in FILES {
+        let whole = read(file).unwrap();
+        for length in 0..file.len() {
+            let cut = attempt(&file[..length], || format!("{name} cut at {length}"));
+            if let Some(raster) = cut {
+                assert_eq!(raster.samples(), whole.samples(), "{name} cut at {length}");
+            }
+        }
+    }
+}
+
+#[test]
+fn flipped_bits_bring_no_decoder_down() {
+    // A fixed sequence (Knuth's MMIX generator), so that a failure comes again.
+    let mut state = 1_u64;
+    let mut random = |below: usize| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % below
+    };
+    for (name, file) in FILES {
+        for _round in 0..300 {
+            let mut flipped = file.to_vec();
+            let places: Vec<usize> = (0..=random(3)).map(|_| random(8 * file.len())).collect();
+            for place in &places {
+                flipped[place / 8] ^= 1 << (place % 8);
+            }
+            if let Some(raster) = attempt(&flipped, || format!("{name} flipped at {places:?}")) {
+                assert_eq!(raster.samples().len() as u64, raster.pixels(), "{name}");
+            }
+        }
+    }
+}
+
 #[test]
 fn a_lying_header_is_refused_before_memory_is_taken() {
     let mut lying = png(ExtendedColorType::L8, &ramp());
@@ -67,7 +126,33 @@ fn a_lying_header_is_refused_before_memory_is_taken() {
     let absurd = raw_tiff(false, &[0; 64], &page(65_000, 6_000, 16, 1, 64));
     assert!(refusal(&absurd).contains("decompression bomb"));
     let short = raw_tiff(false, &[0; 64], &page(400, 400, 16, 1, 64));
-    assert!(refusal(&short).contains("the pixel data have 320000 bytes"));
+    assert!(refusal(&short).contains("its size asks for 320000"));
+}
+
+#[test]
+fn a_jpeg_whose_data_end_too_early_is_refused_though_its_end_is_marked() {
+    let file = jpeg();
+    let scan = file
+        .windows(2)
+        .position(|pair| pair == [0xFF, 0xDA])
+        .unwrap()
+        + 14;
+    for percent in [10, 50, 90] {
+        let mut cut = file[..scan + (file.len() - scan) * percent / 100].to_vec();
+        // Not within a marker.
+        while cut.last() == Some(&0xFF) {
+            cut.pop();
+        }
+        cut.extend([0xFF, 0xD9]);
+        assert!(refusal(&cut).contains("JPEG"), "{percent} %");
+    }
+    let mut lying = file.clone();
+    let frame = file
+        .windows(2)
+        .position(|pair| pair == [0xFF, 0xC0])
+        .unwrap();
+    lying[frame + 5..frame + 9].copy_from_slice(&[4, 0, 4, 0]);
+    assert!(refusal(&lying).contains("bytes of image data for 1024 × 1024 pixels"));
 }
 
 #[test]

@@ -3,12 +3,12 @@
 //! The header is read first and checked against the limits; only then is memory taken. The decoders are other
 //! people's and see files from anywhere: a panic inside one is reported as a damaged file.
 
-mod palette;
-pub(super) mod pixel_size;
-mod plane;
-mod still;
-pub(super) mod tiff_directory;
-mod tiff_pages;
+pub(super) mod bmp;
+mod grey;
+pub(super) mod jpeg;
+mod pixel_size;
+pub(super) mod png;
+pub(super) mod tiff;
 
 use std::io::{BufRead, Seek, SeekFrom};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,7 +16,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::inspect::{Format, Limits, inspect, sniff};
 use super::{Raster, SegmentError};
 
-/// Decodes a page, counted from 0, as grey values; colours become luminance, transparency is ignored.
+/// Decodes a page, counted from 0, as grey values; colours become luminance, transparency is ignored, and so is what
+/// EXIF or TIFF say about turning the image: coordinates are those of the pixels as they are stored.
+///
+/// Beside the plane it needs little memory: a few rows of PNG, BMP and TIFF; of JPEG the file, and as many bytes again as
+/// a colour image that is not YCbCr or a progressive one asks for, within [`Limits::max_buffer_bytes`].
 ///
 /// # Errors
 /// Says what is wrong with the file, which limit it breaks, or that it has no such page.
@@ -27,15 +31,21 @@ pub fn decode<R: BufRead + Seek>(
 ) -> Result<Raster, SegmentError> {
     let (format, bytes) = sniff(reader)?;
     if format == Format::Tiff {
-        return guarded(format, || tiff_pages::decode(reader, page, bytes, limits));
+        return guarded(format, || tiff::decode(reader, page, bytes, limits));
     }
-    let inspection = inspect(reader, limits)?;
+    let header = inspect(reader, limits)?;
     if page > 0 {
         return Err(SegmentError::NoSuchPage { page, pages: 1 });
     }
+    limits.check_buffer(u64::from(header.width) * u64::from(header.height))?;
     reader.seek(SeekFrom::Start(0))?;
-    let mut raster = guarded(format, || still::decode(reader, &inspection, bytes, limits))?;
-    raster.pixel_size = inspection.pixel_size;
+    let samples = guarded(format, || match format {
+        Format::Png => png::decode(reader, limits),
+        Format::Jpeg => jpeg::decode(reader, bytes, limits),
+        Format::Bmp | Format::Tiff => bmp::decode(reader, bytes),
+    })?;
+    let mut raster = Raster::new(header.width, header.height, samples)?;
+    raster.pixel_size = header.pixel_size;
     Ok(raster)
 }
 
@@ -52,17 +62,9 @@ fn guarded<T>(
     })
 }
 
-/// Luminance after ITU-R BT.601. The weights add up to 1, so a grey colour keeps its value exactly.
-fn luminance(red: u32, green: u32, blue: u32) -> u32 {
-    (299 * red + 587 * green + 114 * blue + 500) / 1000
-}
-
-/// The same for real values.
-fn luminance_f32(red: f32, green: f32, blue: f32) -> f32 {
-    0.299 * red + 0.587 * green + 0.114 * blue
-}
-
 #[cfg(test)]
 mod broken_files;
+#[cfg(test)]
+mod golden;
 #[cfg(test)]
 mod tests;

@@ -59,7 +59,10 @@ fn of_ome_xml(description: &str) -> Option<PixelSize> {
     if !description.contains("<OME") {
         return None;
     }
-    let start = description.find("<Pixels")?;
+    // The schema's elements may carry its prefix.
+    let start = description
+        .find("<Pixels")
+        .or_else(|| description.find("<OME:Pixels"))?;
     let element = &description[start..];
     let element = &element[..element.find('>')?];
     let size = |axis: &str| {
@@ -73,9 +76,18 @@ fn of_ome_xml(description: &str) -> Option<PixelSize> {
     checked(x_um, size("Y").unwrap_or(x_um), PixelSizeSource::OmeXml)
 }
 
+/// The value of an attribute, in either kind of quotes.
 fn attribute<'a>(element: &'a str, name: &str) -> Option<&'a str> {
-    let (_, rest) = element.split_once(&format!(" {name}=\""))?;
-    rest.split_once('"').map(|(value, _)| value)
+    let after_space = |(at, _): &(usize, &str)| element[..*at].ends_with(char::is_whitespace);
+    element
+        .match_indices(name)
+        .filter(after_space)
+        .find_map(|(at, _)| {
+            let value = element[at + name.len()..].trim_start().strip_prefix('=')?;
+            let value = value.trim_start();
+            let quote = value.chars().next().filter(|c| matches!(c, '"' | '\''))?;
+            value[1..].split_once(quote).map(|(value, _)| value)
+        })
 }
 
 /// ImageJ writes `unit=…` into the description and pixels per that unit into the resolution tags.
@@ -83,14 +95,18 @@ fn of_imagej(description: &str, x: Option<f64>, y: Option<f64>) -> Option<PixelS
     if !description.starts_with("ImageJ=") {
         return None;
     }
-    let unit = description
-        .lines()
-        .find_map(|line| line.strip_prefix("unit="))?;
-    let unit_um = micrometres_per(unit.trim())?;
+    let unit_um = |key: &str| {
+        let value = description
+            .lines()
+            .find_map(|line| line.strip_prefix(key))?;
+        micrometres_per(value.trim())
+    };
+    let x_unit_um = unit_um("unit=")?;
     let x = x?;
     checked(
-        edge_um(unit_um, x),
-        edge_um(unit_um, y.unwrap_or(x)),
+        edge_um(x_unit_um, x),
+        // Only written where it is another one.
+        edge_um(unit_um("yunit=").unwrap_or(x_unit_um), y.unwrap_or(x)),
         PixelSizeSource::Imagej,
     )
 }
@@ -115,12 +131,12 @@ fn of_resolution(x: Option<f64>, y: Option<f64>, unit: Option<u64>) -> Option<Pi
     )
 }
 
-/// ImageJ escapes µ as `\u00B5`; a file in Latin-1 arrives with the replacement character in its place.
+/// ImageJ escapes µ as `\u00B5`, XML by its number; a file in Latin-1 arrives with the replacement character in its place.
 fn micrometres_per(unit: &str) -> Option<f64> {
     Some(match unit {
-        "um" | "µm" | "μm" | "\\u00B5m" | "\u{FFFD}m" | "micron" | "microns" | "micrometer" => {
-            1.0
-        }
+        "um" | "µm" | "μm" | "\\u00B5m" | "\u{FFFD}m" | "&#181;m" | "&#xB5;m" | "&#956;m"
+        | "micron" | "microns" | "micrometer" => 1.0,
+        "Å" => 1e-4,
         "nm" => 1e-3,
         "mm" => 1e3,
         "cm" => 1e4,
@@ -158,6 +174,21 @@ mod tests {
             (0.5, 0.25, PixelSizeSource::Imagej)
         );
         assert!(size.trusted());
+    }
+
+    #[test]
+    fn writers_differ_in_prefix_quotes_and_unit() {
+        for xml in [
+            r#"<OME:OME><OME:Pixels PhysicalSizeX="0.5" PhysicalSizeY="0.5">"#,
+            "<OME><Pixels\n PhysicalSizeX='0.5'\n PhysicalSizeXUnit='&#181;m'>",
+            r#"<OME><Pixels PhysicalSizeX = "5000" PhysicalSizeXUnit="Å" PhysicalSizeY="500" PhysicalSizeYUnit="nm">"#,
+        ] {
+            let size = of_tiff(xml, None, None, None).unwrap();
+            assert_eq!((size.x_um, size.y_um), (0.5, 0.5), "{xml}");
+        }
+        let text = "ImageJ=1.54f\nunit=micron\nyunit=nm\n";
+        let size = of_tiff(text, Some(2.0), Some(0.004), Some(1)).unwrap();
+        assert_eq!((size.x_um, size.y_um), (0.5, 0.25));
     }
 
     #[test]

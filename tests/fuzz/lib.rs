@@ -1,0 +1,4 @@
+//! The room under test, and nothing else of the program.
+
+#[path = "../../src/segment/mod.rs"]
+pub mod segment;
