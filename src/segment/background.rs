@@ -7,7 +7,7 @@
 
 use super::blocks::Blocks;
 use super::grid::Grid;
-use super::normalise::gaussian;
+use super::normalise::{gaussian, weigh};
 use super::surface::Surface;
 
 /// Share of the reduced image's pixels, the smoothest, that may be background.
@@ -177,38 +177,55 @@ fn blur_where(
     /// Weight of the assumption that nothing remains, beside the weights of the marked pixels.
     const PRIOR: f64 = 0.02;
     let kernel = gaussian(sigma);
-    let weights: Vec<f64> = marked
+    let weights: Vec<f32> = marked
         .iter()
-        .map(|marked| f64::from(u8::from(*marked)))
+        .map(|marked| f32::from(u8::from(*marked)))
         .collect();
-    let weighted: Vec<f64> = values
+    let weighted: Vec<f32> = values
         .iter()
         .zip(&weights)
-        .map(|(value, weight)| value * weight)
+        .map(|(value, weight)| *value as f32 * weight)
         .collect();
     let weighted = blur_small(&weighted, width, height, &kernel);
     let weights = blur_small(&weights, width, height, &kernel);
     weighted
         .iter()
         .zip(&weights)
-        .map(|(value, weight)| value / (weight + PRIOR))
+        .map(|(value, weight)| f64::from(*value) / (f64::from(*weight) + PRIOR))
         .collect()
 }
 
-fn blur_small(values: &[f64], width: usize, height: usize, kernel: &[f32]) -> Vec<f64> {
-    let radius = kernel.len() as isize - 1;
-    let blur = |values: &[f64], along_x: bool| -> Vec<f64> {
-        let one = |index: usize| -> f64 {
-            let (x, y) = ((index % width) as isize, (index / width) as isize);
-            let tap = |i: isize| {
-                let (x, y) = if along_x { (x + i, y) } else { (x, y + i) };
-                let x = x.clamp(0, width as isize - 1) as usize;
-                let y = y.clamp(0, height as isize - 1) as usize;
-                f64::from(kernel[i.unsigned_abs()]) * values[y * width + x]
-            };
-            (-radius..=radius).map(tap).sum()
-        };
-        (0..values.len()).map(one).collect()
-    };
-    blur(&blur(values, true), false)
+/// Gaussian blur of a small plane, along its rows and then across them; beyond its edges the outermost values go on.
+fn blur_small(values: &[f32], width: usize, height: usize, kernel: &[f32]) -> Vec<f32> {
+    let radius = kernel.len() - 1;
+    let mut along = vec![0.0; values.len()];
+    let mut padded = vec![0.0; width + 2 * radius];
+    for (out, row) in along
+        .chunks_exact_mut(width)
+        .zip(values.chunks_exact(width))
+    {
+        padded[..radius].fill(row[0]);
+        padded[radius..radius + width].copy_from_slice(row);
+        padded[radius + width..].fill(row[width - 1]);
+        for (i, weight) in kernel.iter().enumerate() {
+            let share = if i == 0 { weight / 2.0 } else { *weight };
+            weigh(
+                out,
+                &padded[radius - i..],
+                &padded[radius + i..],
+                share,
+                i == 0,
+            );
+        }
+    }
+    let row = |y: usize| &along[y * width..(y + 1) * width];
+    let mut across = vec![0.0; values.len()];
+    for (y, out) in across.chunks_exact_mut(width).enumerate() {
+        for (i, weight) in kernel.iter().enumerate() {
+            let share = if i == 0 { weight / 2.0 } else { *weight };
+            let (above, below) = (y.saturating_sub(i), (y + i).min(height - 1));
+            weigh(out, row(above), row(below), share, i == 0);
+        }
+    }
+    across
 }

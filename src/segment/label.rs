@@ -4,6 +4,7 @@
 //! ring of an object's outline can be a simple line (see `contour`), which JTS, and so QuPath, requires of a valid
 //! polygon.
 
+use super::BoundingBox;
 use super::mask::Mask;
 
 /// Pixels `from..to` of row `y`.
@@ -116,16 +117,33 @@ fn union(parents: &mut [u32], a: u32, b: u32) {
     parents[a.max(b) as usize] = a.min(b);
 }
 
-/// The mask of a component, in coordinates of the image.
-pub(super) fn mask_of(runs: &[Run]) -> Mask {
+/// The smallest box round a component.
+pub(super) fn bounds(runs: &[Run]) -> BoundingBox {
     let left = runs.iter().map(|run| run.from).min().unwrap_or(0);
     let right = runs.iter().map(|run| run.to).max().unwrap_or(0);
     let top = runs.first().map_or(0, |run| run.y);
     let bottom = runs.last().map_or(0, |run| run.y + 1);
-    let mut mask = Mask::new(left, top, (right - left) as usize, (bottom - top) as usize);
+    BoundingBox {
+        x: left,
+        y: top,
+        width: right - left,
+        height: bottom - top,
+    }
+}
+
+/// Pixels of a component.
+pub(super) fn area(runs: &[Run]) -> u64 {
+    runs.iter().map(|run| u64::from(run.to - run.from)).sum()
+}
+
+/// The mask of a component, in coordinates of the image.
+pub(super) fn mask_of(runs: &[Run]) -> Mask {
+    let bounds = bounds(runs);
+    let (width, height) = (bounds.width as usize, bounds.height as usize);
+    let mut mask = Mask::new(bounds.x, bounds.y, width, height);
     for run in runs {
-        let row = mask.row_mut((run.y - top) as usize);
-        row[(run.from - left) as usize..(run.to - left) as usize].fill(true);
+        let row = mask.row_mut((run.y - bounds.y) as usize);
+        row[(run.from - bounds.x) as usize..(run.to - bounds.x) as usize].fill(true);
     }
     mask
 }
@@ -155,8 +173,7 @@ pub(super) fn fill_holes(mask: &mut Mask, min_hole: u64) {
     });
     // The first one holds the frame and is the outside.
     for runs in empty.iter().skip(1) {
-        let area: u64 = runs.iter().map(|run| u64::from(run.to - run.from)).sum();
-        if area < min_hole {
+        if area(runs) < min_hole {
             for run in runs {
                 mask.row_mut(run.y as usize - 1)[run.from as usize - 1..run.to as usize - 1]
                     .fill(true);

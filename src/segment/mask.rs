@@ -94,6 +94,16 @@ impl Mask {
         })
     }
 
+    /// The mask's own box, which may be wider than what is set.
+    pub fn bounding_box(&self) -> BoundingBox {
+        BoundingBox {
+            x: self.x,
+            y: self.y,
+            width: self.width as u32,
+            height: self.height as u32,
+        }
+    }
+
     /// The smallest box round the pixels that are set, in the image; `None` where there is none.
     pub fn bounds(&self) -> Option<BoundingBox> {
         let rows = (0..self.height).filter(|y| self.row(*y).contains(&true));

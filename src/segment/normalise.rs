@@ -121,7 +121,7 @@ impl<'a> RowWindow<'a> {
 }
 
 /// `out (+)= weight · (a + b)`: the loop the compiler turns into vector instructions.
-fn weigh(out: &mut [f32], a: &[f32], b: &[f32], weight: f32, first: bool) {
+pub(super) fn weigh(out: &mut [f32], a: &[f32], b: &[f32], weight: f32, first: bool) {
     if first {
         for ((out, a), b) in out.iter_mut().zip(a).zip(b) {
             *out = weight * (a + b);

@@ -4,6 +4,7 @@ mod confidence;
 mod heights;
 mod level;
 mod search;
+mod seen;
 mod union;
 
 use std::ops::ControlFlow;
@@ -21,6 +22,7 @@ use super::{Cancelled, Parameters, Polarity, Progress, Raster, Step};
 use heights::Heights;
 use level::Level;
 use search::Search;
+use seen::Seen;
 
 /// What is smaller than so many times the smallest area may be a speck of dirt …
 const SPECK_MIN_AREAS: u64 = 3;
@@ -127,13 +129,10 @@ impl Scene<'_> {
             methods: [Level::Global(levels.low), local, Level::Global(levels.high)],
         };
         // Every object's own outline is found below its own half height, so a higher global level would add nothing.
-        let [global, local] =
-            [0, 1].map(|method| self.without_debris(search.run(&search.methods[method])));
-        if total(&global) >= total(&local) {
-            union::with_others(global, local)
-        } else {
-            union::with_others(local, global)
-        }
+        let global = search.run(&search.methods[0], |_, _| false);
+        let mut seen = Seen::new(global);
+        let local = search.run(&search.methods[1], |bounds, area| seen.note(bounds, area));
+        self.without_debris(seen.joined(local))
     }
 
     fn frame(&self) -> Frame {

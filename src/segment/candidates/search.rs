@@ -1,6 +1,5 @@
 //! The objects in what stands out from the background, for one polarity and one way to set the lowest level.
 
-use super::super::Raster;
 use super::super::frame::Frame;
 use super::super::label::{self, Run};
 use super::super::mask::Mask;
@@ -8,6 +7,7 @@ use super::super::parameters::Parameters;
 use super::super::shape;
 use super::super::split;
 use super::super::threshold::Levels;
+use super::super::{BoundingBox, Raster};
 use super::confidence::{agreement, confidence, contrast};
 use super::heights::{Heights, PROBE_PX, outline};
 use super::level::Level;
@@ -72,14 +72,20 @@ pub(super) struct Search<'a> {
 }
 
 impl Search<'_> {
-    /// All objects in what reaches the level of a method.
-    pub fn run(&self, level: &Level<'_>) -> Vec<Candidate> {
+    /// All objects in what reaches the level of a method, but for components that another method has found already.
+    /// `known` hears of each of them: its box and its area in pixels, and says whether it is.
+    pub fn run(
+        &self,
+        level: &Level<'_>,
+        mut known: impl FnMut(BoundingBox, u64) -> bool,
+    ) -> Vec<Candidate> {
         let (width, height) = (self.heights.width(), self.heights.height());
         let components = label::components(width, height, self.min_pixels(), |y, cells| {
             level.reach(&self.heights, y, cells);
         });
         components
             .iter()
+            .filter(|runs| !known(label::bounds(runs), label::area(runs)))
             .flat_map(|runs| self.of_component(runs))
             .collect()
     }
