@@ -56,13 +56,12 @@ impl Seen {
                 first.push(object);
             }
         }
-        if total(&first) >= total(&new) {
-            both.extend(first);
-            union::with_others(both, new)
+        let order = if total(&first) >= total(&new) {
+            [first, new]
         } else {
-            both.extend(new);
-            union::with_others(both, first)
-        }
+            [new, first]
+        };
+        order.into_iter().fold(both, union::with_others)
     }
 }
 
@@ -74,4 +73,56 @@ fn shared(a: &BoundingBox, b: &BoundingBox) -> f64 {
     let both = overlap(a.x, a.width, b.x, b.width) * overlap(a.y, a.height, b.y, b.height);
     let area = |of: &BoundingBox| f64::from(of.width) * f64::from(of.height);
     both / (area(a) + area(b) - both).max(1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::mask::Mask;
+    use super::*;
+
+    fn square(x: u32, y: u32, side: usize, score: f64) -> Candidate {
+        let mut whole = Mask::new(x, y, side, side);
+        (0..side).for_each(|row| whole.row_mut(row).fill(true));
+        Candidate {
+            whole,
+            cores: Vec::new(),
+            height: 1.0,
+            confidence: 0.5,
+            score,
+        }
+    }
+
+    fn places(found: &[Candidate]) -> Vec<(u32, u32, usize)> {
+        let mut places: Vec<_> = found
+            .iter()
+            .map(|object| (object.whole.x, object.whole.y, object.whole.width))
+            .collect();
+        places.sort_unstable();
+        places
+    }
+
+    #[test]
+    fn what_both_see_is_looked_at_once() {
+        let mut seen = Seen::new(vec![square(10, 90, 20, 1.0), square(10, 10, 20, 1.0)]);
+        let again = square(11, 12, 19, 1.0);
+        assert!(seen.note(again.whole.bounding_box(), again.whole.area()));
+        let (other, thin) = (square(60, 10, 20, 1.0), square(10, 90, 20, 1.0));
+        assert!(!seen.note(other.whole.bounding_box(), other.whole.area()));
+        assert!(
+            !seen.note(thin.whole.bounding_box(), 30),
+            "a ring in the same box"
+        );
+        let joined = seen.joined(vec![other]);
+        assert_eq!(places(&joined), [(10, 10, 20), (10, 90, 20), (60, 10, 20)]);
+    }
+
+    #[test]
+    fn pieces_give_way_to_the_body_and_the_body_to_its_objects() {
+        let pieces = vec![square(12, 12, 5, 1.0), square(30, 12, 5, 1.0)];
+        let joined = Seen::new(pieces).joined(vec![square(10, 10, 30, 0.5)]);
+        assert_eq!(places(&joined), [(10, 10, 30)]);
+        let objects = vec![square(10, 10, 20, 1.0), square(31, 10, 20, 1.0)];
+        let joined = Seen::new(objects).joined(vec![square(8, 8, 34, 0.5)]);
+        assert_eq!(places(&joined), [(10, 10, 20), (31, 10, 20)]);
+    }
 }

@@ -11,8 +11,8 @@ use super::{Candidate, Scene};
 /// pieces of its outline.
 const PARTS_SHARE: f64 = 0.5;
 
-/// An object lies in a body with at least this share of its pixels.
-const INSIDE_SHARE: f64 = 0.8;
+/// An object belongs to a body with at least this share of its pixels.
+const INSIDE_SHARE: f64 = 0.5;
 
 /// A body is something else than an object in which less than this share of it lies.
 const APART_SHARE: f64 = 0.2;
