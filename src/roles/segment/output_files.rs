@@ -1,0 +1,99 @@
+//! The files that are written for each image. A further kind is a variant here with its suffix and its writer.
+
+use std::fs::File;
+use std::io::{BufReader, BufWriter, Write};
+use std::path::Path;
+
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+use crate::segment::export::{geojson, labels, overlay};
+use crate::segment::{self, Limits, Raster, SegmentError, Segmentation};
+
+/// The table of all images.
+pub(super) const TABLE: &str = "measurements.csv";
+
+/// A file that is written for each image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Output {
+    /// Outlines with measurements, as QuPath opens them
+    Geojson,
+    /// The picture with numbered outlines
+    Overlay,
+    /// The label mask
+    Labels,
+}
+
+impl Output {
+    /// What the file's name ends with.
+    pub(super) const fn suffix(self) -> &'static str {
+        match self {
+            Self::Geojson => ".geojson",
+            Self::Overlay => ".overlay.png",
+            Self::Labels => ".labels.tif",
+        }
+    }
+
+    /// Whether the image must be decoded for it once more.
+    const fn shows_the_image(self) -> bool {
+        matches!(self, Self::Overlay)
+    }
+
+    fn write(
+        self,
+        image: Option<&Raster>,
+        result: &Segmentation,
+        writer: impl Write,
+    ) -> Result<(), SegmentError> {
+        match (self, image) {
+            (Self::Geojson, _) => geojson::write(result, writer),
+            (Self::Overlay, Some(image)) => overlay::write(image, result, writer),
+            (Self::Overlay, None) => Ok(()),
+            (Self::Labels, _) => labels::write(result, writer),
+        }
+    }
+}
+
+/// Whether a file with this name, in small letters, is a result.
+pub(super) fn is_result(name: &str) -> bool {
+    let mut suffixes = Output::value_variants()
+        .iter()
+        .map(|output| output.suffix());
+    name == TABLE || suffixes.any(|suffix| name.ends_with(suffix))
+}
+
+/// Writes these files of a page. `name` says where to, for each suffix.
+pub(super) fn write(
+    outputs: &[Output],
+    (image, page, limits): (&Path, u32, &Limits),
+    result: &Segmentation,
+    name: impl Fn(Output) -> std::path::PathBuf,
+) -> Result<(), SegmentError> {
+    let decoded = if outputs.iter().any(|output| output.shows_the_image()) {
+        let mut reader = BufReader::new(File::open(image)?);
+        Some(segment::decode(&mut reader, page, limits)?)
+    } else {
+        None
+    };
+    for output in outputs {
+        let mut writer = BufWriter::new(File::create(name(*output))?);
+        output.write(decoded.as_ref(), result, &mut writer)?;
+        // A full disk shows here, not when the writer is dropped.
+        writer.flush()?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_are_known_by_their_names() {
+        for name in ["a.overlay.png", "a.page-3.labels.tif", "measurements.csv"] {
+            assert!(is_result(name), "{name}");
+        }
+        assert!(!is_result("overlay.png"));
+    }
+}
