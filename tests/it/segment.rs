@@ -169,10 +169,7 @@ async fn a_broken_file_is_named_and_the_others_are_done() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_that_was_killed_goes_on_where_it_stood() {
-    let names: Vec<String> = (1..=MANY)
-        .map(|number| format!("in/w{number}.png"))
-        .collect();
-    let bench = Bench::with(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    let bench = Bench::with_many();
     let mut running = bench.command(&["in"]).spawn().expect("it starts");
     eventually("some images are done", DEADLINE, async || {
         records(&bench.path("out")) >= 3
@@ -327,10 +324,7 @@ async fn a_wrong_parameter_is_named_before_anything_is_done() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_runs_do_not_work_in_one_folder() {
-    let names: Vec<String> = (1..=MANY)
-        .map(|number| format!("in/w{number}.png"))
-        .collect();
-    let bench = Bench::with(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    let bench = Bench::with_many();
     let mut first = bench.command(&["in"]).spawn().expect("it starts");
     eventually("the first is at work", DEADLINE, async || {
         records(&bench.path("out")) > 0
@@ -344,10 +338,7 @@ async fn two_runs_do_not_work_in_one_folder() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_interrupted_run_leaves_a_table_of_what_is_done() {
-    let names: Vec<String> = (1..=MANY)
-        .map(|number| format!("in/w{number}.png"))
-        .collect();
-    let bench = Bench::with(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    let bench = Bench::with_many();
     let running = bench.command(&["in"]).spawn().expect("it starts");
     eventually("some images are done", DEADLINE, async || {
         records(&bench.path("out")) >= 3

@@ -1,4 +1,4 @@
-//! The backends, the worker and the relay of a run, from their start to their end.
+//! The backends and the worker of a run, from their start to their end.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use super::records::Records;
 use super::work::{Outcome, Tools};
 use super::workplace::{Account, Workplace};
 
-/// Longest wait for the worker and the relay to end once all images are done.
+/// Longest wait for the worker to end once all images are done.
 const ENDING_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Exit statuses of a run that a signal stopped, as shells have them: 128 and the signal's number.
@@ -42,8 +42,8 @@ pub(super) async fn work(
     let app = App::open(settings, SystemClock::shared(), Lifecycle::new()).await?;
     app.migrate(false).await?;
     let account = Account::make(&app).await?;
+    // No relay: nobody reads the event log of a run, and carrying events there doubles the work of the database.
     worker::start_worker(&app);
-    app.start_relay();
     let tools = Tools {
         app: &app,
         account: &account,

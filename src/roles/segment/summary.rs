@@ -83,7 +83,7 @@ impl Summary {
         lines.push(String::new());
         lines.push(self.totals());
         lines.extend(self.failures());
-        lines.push(format!("table:    {}", self.table));
+        lines.push(format!("table:     {}", self.table));
         lines.push(format!(
             "per image: {}",
             Path::new(&self.out).join("*").display()
@@ -134,7 +134,7 @@ impl Summary {
         };
         let mut lines: Vec<_> = failed()
             .take(FAILURES_MAX)
-            .map(|(line, why)| format!("failed:   {}: {why}", line.label()))
+            .map(|(line, why)| format!("failed:    {}: {why}", line.label()))
             .collect();
         let more = failed().count().saturating_sub(FAILURES_MAX);
         if more > 0 {
@@ -306,7 +306,7 @@ mod tests {
             "{text}"
         );
         assert!(
-            text.contains("failed:   broken.tif: truncated TIFF"),
+            text.contains("failed:    broken.tif: truncated TIFF"),
             "{text}"
         );
         let json = serde_json::to_value(&summary).unwrap();
