@@ -84,21 +84,23 @@ fn named_below(file: &Path, folder: &Path) -> Input {
 
 fn in_folder(folder: &Path, recursive: bool, out: &Path) -> anyhow::Result<Vec<Input>> {
     let out = absolute(out);
+    if absolute(folder) == out {
+        return Ok(Vec::new());
+    }
     let depth = if recursive { DEPTH_MAX } else { 1 };
+    let is_out = |entry: &DirEntry| entry.file_type().is_dir() && absolute(entry.path()) == out;
     let walk = WalkDir::new(folder)
         .min_depth(1)
         .max_depth(depth)
         .into_iter()
-        .filter_entry(|entry| {
-            !is_hidden(entry) && (entry.depth() == 0 || absolute(entry.path()) != out)
-        });
+        .filter_entry(|entry| !is_hidden(entry) && !is_out(entry));
     let mut found = Vec::new();
     for entry in walk {
         let entry = entry
             .context("the folder cannot be read")
             .or_exit(Code::NoInput)?;
         let path = entry.path();
-        if path.is_file() && absolute(folder) != out && is_image(path) {
+        if path.is_file() && is_image(path) {
             found.push(named_below(path, folder));
         }
     }

@@ -63,12 +63,11 @@ pub async fn run(args: SegmentArgs, settings: Settings) -> anyhow::Result<ExitCo
     std::fs::create_dir_all(&args.out).or_exit(Code::CantCreate)?;
     let workplace = Workplace::make(&args.out)?;
     let records = Records::of(&args.out, &workplace);
-    if args.fresh {
-        records.clear().or_exit(Code::CantCreate)?;
-    }
     let items = items(&args)?;
     let images = items.len();
-    let planned = plan::plan(items, &choices, &records, &image_limits(&settings));
+    let limits = image_limits(&settings);
+    let planned =
+        plan::plan(items, &choices, &records, &limits, args.fresh).or_exit(Code::CantCreate)?;
     let (before, to_do): (Vec<Planned>, Vec<Planned>) = planned
         .into_iter()
         .partition(|planned| planned.is_done(&choices));

@@ -14,8 +14,6 @@ use super::records::{Records, Source};
 #[derive(Debug)]
 pub(super) struct Planned {
     pub(super) item: Item,
-    /// The file as it was found; what went wrong where there is none.
-    pub(super) source: Result<Source, String>,
     /// How many pages it has, where an earlier run's records made it worth a look.
     pub(super) pages: Option<u64>,
     /// The pages that are done.
@@ -32,48 +30,50 @@ impl Planned {
     }
 }
 
-/// Plans the items. Files are opened only where records may make that worth while.
+/// Plans the items. Files are opened only where records may make that worth while. With `fresh`, what earlier runs left
+/// of these items goes.
+///
+/// # Errors
+/// When old results cannot be removed.
 pub(super) fn plan(
     items: Vec<Item>,
     choices: &Choices,
     records: &Records,
     limits: &Limits,
-) -> Vec<Planned> {
+    fresh: bool,
+) -> std::io::Result<Vec<Planned>> {
     let nothing_done = records.is_empty();
     let plan_one = |item: Item| {
-        let source = Source::of(&item, choices).map_err(|error| error.to_string());
+        let known = if nothing_done {
+            None
+        } else {
+            pages_in(&item, limits)
+        };
+        let wanted = known.map_or(Vec::new(), |pages| Pages::of(choices.pages.as_ref(), pages));
         let mut planned = Planned {
             item,
-            source,
-            pages: None,
+            pages: known,
             done: Vec::new(),
         };
-        if !nothing_done {
-            planned.look_for_records(choices, records, limits);
+        let Some(pages) = known else {
+            return Ok(planned);
+        };
+        if fresh {
+            let mut stems = wanted
+                .iter()
+                .map(|page| planned.item.page_stem(*page, pages));
+            stems.try_for_each(|stem| records.forget(&stem))?;
+        } else if let Ok(source) = Source::of(&planned.item, choices) {
+            let is_done = |page: &u64| {
+                let stem = planned.item.page_stem(*page, pages);
+                let record = records.find(&stem, &source);
+                record.is_some_and(|record| record.page == *page)
+            };
+            planned.done = wanted.into_iter().filter(is_done).collect();
         }
-        planned
+        Ok(planned)
     };
     items.into_iter().map(plan_one).collect()
-}
-
-impl Planned {
-    fn look_for_records(&mut self, choices: &Choices, records: &Records, limits: &Limits) {
-        let Ok(source) = &self.source else { return };
-        let single = records.find(&self.item.stem, source);
-        self.pages = match single {
-            Some(record) => Some(record.pages),
-            None => pages_in(&self.item, limits),
-        };
-        let Some(pages) = self.pages else { return };
-        let wanted = Pages::of(choices.pages.as_ref(), pages);
-        let is_done = |page: &u64| {
-            let stem = self.item.page_stem(*page, pages);
-            records
-                .find(&stem, source)
-                .is_some_and(|record| record.page == *page)
-        };
-        self.done = wanted.into_iter().filter(is_done).collect();
-    }
 }
 
 /// What the header says; a file that cannot be read fails later, where that is reported.

@@ -166,15 +166,6 @@ impl Records {
         entries.filter(|entry| entry.file_type().is_file())
     }
 
-    /// Forgets all of them; the results stay.
-    ///
-    /// # Errors
-    /// The file system's own.
-    pub(super) fn clear(&self) -> std::io::Result<()> {
-        std::fs::remove_dir_all(&self.folder)?;
-        std::fs::create_dir_all(&self.folder)
-    }
-
     /// The record of a page, where it counts for this source.
     pub(super) fn find(&self, stem: &Path, source: &Source) -> Option<Record> {
         let record = self.read(stem).ok()?;
@@ -193,16 +184,16 @@ impl Records {
         Ok(serde_json::from_slice(&std::fs::read(self.path(stem))?)?)
     }
 
-    /// Removes the record and the results of a page, so that none of an earlier run stays beside new ones.
+    /// Removes the record of a page and the results that it names, so that none of an earlier run stays beside new
+    /// ones. Files that no record names are somebody else's.
     ///
     /// # Errors
     /// The file system's own; what is not there is no error.
     pub(super) fn forget(&self, stem: &Path) -> std::io::Result<()> {
+        let files = self.read(stem).map_or(Vec::new(), |record| record.files);
         remove(&self.path(stem))?;
-        let outputs = <Output as clap::ValueEnum>::value_variants();
-        outputs
-            .iter()
-            .try_for_each(|output| remove(&self.result(stem, *output)))
+        let mut outputs = files.iter().map(|(output, _)| self.result(stem, *output));
+        outputs.try_for_each(|file| remove(&file))
     }
 
     /// Where an unfinished file of a page lies.

@@ -86,11 +86,12 @@ impl Tools<'_> {
     /// Does an image, except the pages that are done already.
     pub(super) async fn work(&self, planned: Planned) -> Outcome {
         let (item, done) = (planned.item, planned.done);
-        let uploaded = match planned.source {
-            Ok(source) => self.upload(&item).await.map(|image| (source, image)),
-            Err(why) => Err(anyhow!(why)),
+        let uploaded = async {
+            // As it is before it is read: were it changed meanwhile, the next run would do it again.
+            let source = Source::of(&item, self.choices)?;
+            Ok((source, self.upload(&item).await?))
         };
-        let (source, image) = match uploaded {
+        let (source, image) = match uploaded.await {
             Ok(uploaded) => uploaded,
             Err(why) => {
                 let failed = self.failure(&item, 0, 1, &why);

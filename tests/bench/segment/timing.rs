@@ -33,11 +33,14 @@ struct Round {
     exports_ms: Option<Exports>,
 }
 
-/// A part of the segmentation.
+/// A part of the work.
 #[derive(Serialize)]
 struct Step {
     name: String,
     ms: f64,
+    /// Bytes that it must move to and from memory whatever it does in between, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -67,7 +70,8 @@ pub fn run(file: &Path, options: &[&str]) -> Result<(), Box<dyn std::error::Erro
     for _ in 0..rounds.max(1) {
         let (image, decode_ms) = timed(|| load(file, 0));
         let image = image?;
-        let (found, steps, segment_ms) = segment_in_steps(&image)?;
+        let (found, mut steps, segment_ms) = segment_in_steps(&image)?;
+        steps.insert(0, decode_step(decode_ms, answer.file_bytes, &image));
         (answer.width, answer.height) = (image.width(), image.height());
         answer.bytes_per_sample = bytes_per_sample(&image);
         answer.objects = found.objects.len();
@@ -117,9 +121,19 @@ fn segment_in_steps(image: &Raster) -> Result<(Segmentation, Vec<Step>, f64), Se
         .map(|pair| Step {
             name: format!("{} % to {} %", pair[0].0, pair[1].0),
             ms: pair[1].1 - pair[0].1,
+            bytes: None,
         })
         .collect();
     Ok((found, steps, total))
+}
+
+/// Reads the file, from the page cache, and writes the plane.
+fn decode_step(ms: f64, file_bytes: u64, image: &Raster) -> Step {
+    Step {
+        name: "decode".to_owned(),
+        ms,
+        bytes: Some(file_bytes + image.pixels() * bytes_per_sample(image) as u64),
+    }
 }
 
 struct Stopwatch(Instant);
