@@ -90,7 +90,7 @@ pub struct SegmentArgs {
     /// Images that are segmented at once (worker.concurrency)
     #[arg(long, value_name = "N")]
     pub concurrency: Option<u16>,
-    /// Files to write for each image; all of these where it is left out
+    /// Files to write for each image; geojson, overlay and labels where it is left out
     #[arg(long, value_enum, value_delimiter = ',', value_name = "KINDS")]
     pub outputs: Vec<Output>,
     /// Write the table alone

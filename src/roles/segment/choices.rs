@@ -24,13 +24,15 @@ impl Choices {
     /// # Errors
     /// Names the parameter that is unknown or outside its range.
     pub(super) fn of(args: &SegmentArgs) -> anyhow::Result<Self> {
-        let chosen = |output: &Output| args.outputs.is_empty() || args.outputs.contains(output);
+        let wanted = match &args.outputs[..] {
+            _ if args.table_only => &[],
+            [] => Output::USUAL,
+            some => some,
+        };
         let outputs = Output::value_variants().iter().copied();
         Ok(Self {
             pages: args.pages.clone(),
-            outputs: outputs
-                .filter(|output| !args.table_only && chosen(output))
-                .collect(),
+            outputs: outputs.filter(|output| wanted.contains(output)).collect(),
             parameters: parameters(&args.segmenter)?,
         })
     }
@@ -132,8 +134,8 @@ mod tests {
     }
 
     #[test]
-    fn all_files_are_written_unless_some_are_chosen() {
-        assert_eq!(choices("").unwrap().outputs, Output::value_variants());
+    fn the_usual_files_are_written_unless_others_are_chosen() {
+        assert_eq!(choices("").unwrap().outputs, Output::USUAL);
         let some = choices("--outputs labels,geojson").unwrap().outputs;
         assert_eq!(some, [Output::Geojson, Output::Labels]);
         assert!(choices("--table-only").unwrap().outputs.is_empty());

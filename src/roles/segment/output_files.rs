@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Write};
-use std::path::Path;
+use std::path::PathBuf;
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
@@ -25,7 +25,28 @@ pub enum Output {
     Labels,
 }
 
+/// A page of which results are written.
+#[derive(Debug, Clone)]
+pub(super) struct Page {
+    /// Its file.
+    pub(super) path: PathBuf,
+    /// Its number, from 0.
+    pub(super) number: u32,
+    /// What the decoders accept.
+    pub(super) limits: Limits,
+}
+
+impl Page {
+    fn decode(&self) -> Result<Raster, SegmentError> {
+        let mut reader = BufReader::new(File::open(&self.path)?);
+        segment::decode(&mut reader, self.number, &self.limits)
+    }
+}
+
 impl Output {
+    /// What is written where nothing is said.
+    pub(super) const USUAL: &[Self] = &[Self::Geojson, Self::Overlay, Self::Labels];
+
     /// What the file's name ends with.
     pub(super) const fn suffix(self) -> &'static str {
         match self {
@@ -59,26 +80,22 @@ impl Output {
 pub(super) fn is_result(name: &str) -> bool {
     let mut suffixes = Output::value_variants()
         .iter()
-        .map(|output| output.suffix());
-    name == TABLE || suffixes.any(|suffix| name.ends_with(suffix))
+        .map(|output| output.suffix().to_lowercase());
+    name == TABLE || suffixes.any(|suffix| name.ends_with(&suffix))
 }
 
-/// Writes these files of a page. `name` says where to, for each suffix.
+/// Writes these files of a page; `path` says where to.
 pub(super) fn write(
     outputs: &[Output],
-    (image, page, limits): (&Path, u32, &Limits),
+    page: &Page,
     result: &Segmentation,
-    name: impl Fn(Output) -> std::path::PathBuf,
+    path: impl Fn(Output) -> PathBuf,
 ) -> Result<(), SegmentError> {
-    let decoded = if outputs.iter().any(|output| output.shows_the_image()) {
-        let mut reader = BufReader::new(File::open(image)?);
-        Some(segment::decode(&mut reader, page, limits)?)
-    } else {
-        None
-    };
+    let shown = outputs.iter().any(|output| output.shows_the_image());
+    let image = shown.then(|| page.decode()).transpose()?;
     for output in outputs {
-        let mut writer = BufWriter::new(File::create(name(*output))?);
-        output.write(decoded.as_ref(), result, &mut writer)?;
+        let mut writer = BufWriter::new(File::create(path(*output))?);
+        output.write(image.as_ref(), result, &mut writer)?;
         // A full disk shows here, not when the writer is dropped.
         writer.flush()?;
     }

@@ -1,6 +1,5 @@
 //! One image from file to results: uploaded, submitted page by page, waited for, and written out.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{anyhow, bail};
@@ -269,16 +268,18 @@ impl Tools<'_> {
             seconds: took.map_or(0.0, |took| took.as_seconds_f64()),
         };
         let objects = record.tally.objects;
-        let (records, path): (Records, PathBuf) = (self.records.clone(), item.path.clone());
-        let (outputs, limits) = (
-            self.choices.outputs.clone(),
-            image_limits(&self.app.settings),
-        );
+        let records = self.records.clone();
+        let outputs = self.choices.outputs.clone();
+        let page = output_files::Page {
+            path: item.path.clone(),
+            number: page,
+            limits: image_limits(&self.app.settings),
+        };
         let bytes = u64::from(result.width) * u64::from(result.height) * BYTES_PER_PIXEL;
         let written = self.app.compute.run(bytes, move || -> anyhow::Result<()> {
             let token = Uuid::new_v4().simple().to_string();
             let unfinished = |output| records.unfinished(&token, output);
-            output_files::write(&outputs, (&path, page, &limits), &result, unfinished)?;
+            output_files::write(&outputs, &page, &result, unfinished)?;
             Ok(records.keep(&stem, &token, record)?)
         });
         written.await??;
