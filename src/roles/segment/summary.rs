@@ -153,11 +153,12 @@ impl Line {
         }
     }
 
-    /// Behind the label: objects, area, diameter, seconds, state.
-    fn cells(&self) -> [String; 5] {
+    /// One for each of the [`HEADINGS`] behind the label.
+    fn cells(&self) -> Vec<String> {
         let Some(tally) = &self.tally else {
-            let empty = String::new;
-            return [empty(), empty(), empty(), empty(), self.state.name().into()];
+            let mut cells = vec![String::new(); HEADINGS.len() - 2];
+            cells.push(self.state.name().to_owned());
+            return cells;
         };
         let area = match tally.area_um2 {
             _ if tally.objects == 0 => String::new(),
@@ -173,63 +174,63 @@ impl Line {
             (State::Done, Some(note)) => note.clone(),
             (state, _) => state.name().to_owned(),
         };
-        let seconds = self
-            .seconds
-            .map_or(String::new(), |seconds| format!("{seconds:.2}"));
-        [tally.objects.to_string(), area, diameter, seconds, state]
+        let seconds = self.seconds.map(|seconds| format!("{seconds:.2}"));
+        vec![
+            tally.objects.to_string(),
+            area,
+            diameter,
+            seconds.unwrap_or_default(),
+            state,
+        ]
     }
 }
 
-const HEADINGS: [&str; 6] = ["image", "objects", "area", "mean diameter", "s", "state"];
+/// Of the table: the label to the left, numbers to the right, the state to the left.
+const HEADINGS: &[&str] = &["image", "objects", "area", "mean diameter", "s", "state"];
 
-/// The first lines as columns: names to the left and cut at their beginning where room is scarce, numbers to the
-/// right.
+/// The first lines as columns that fit the width: labels are cut at their beginning, where most of them agree, and the
+/// state, which may be a sentence, at its end.
 fn table(results: &[Line], width: usize) -> Vec<String> {
-    let shown: Vec<(String, [String; 5])> = results
-        .iter()
-        .take(LINES_MAX)
-        .map(|line| (line.label(), line.cells()))
-        .collect();
-    if shown.is_empty() {
+    if results.is_empty() {
         return Vec::new();
     }
-    let column = |index: usize| {
-        let cells = shown.iter().map(|(_, cells)| length(&cells[index]));
-        cells.max().unwrap_or(0).max(length(HEADINGS[index + 1]))
-    };
-    let widths: [usize; 4] = std::array::from_fn(column);
-    let gaps = 2 * widths.len() + 2;
-    let room = width.saturating_sub(widths.iter().sum::<usize>() + gaps);
-    let longest = shown
+    let headings = HEADINGS
         .iter()
-        .map(|(label, _)| length(label))
-        .max()
-        .unwrap_or(0);
-    // A third of what is left is for the state, which may be a sentence.
-    let label_width = longest.max(length(HEADINGS[0])).min(room * 2 / 3);
-    let state_width = room - label_width;
-    let row = |label: &str, cells: [&str; 5]| {
-        let label = keep_end(label, label_width);
-        let mut text = format!("{label}{}", " ".repeat(label_width - length(&label)));
-        for (cell, width) in cells.iter().zip(widths) {
-            text += &format!("  {}{cell}", " ".repeat(width - length(cell)));
-        }
-        format!("{text}  {}", keep_beginning(cells[4], state_width))
-            .trim_end()
-            .to_owned()
+        .map(|heading| (*heading).to_owned())
+        .collect();
+    let mut rows: Vec<Vec<String>> = vec![headings];
+    for line in results.iter().take(LINES_MAX) {
+        let cells = line.cells().into_iter();
+        rows.push(std::iter::once(line.label()).chain(cells).collect());
+    }
+    let last = HEADINGS.len() - 1;
+    let widest = |column: usize| {
+        rows.iter()
+            .map(|row| length(&row[column]))
+            .max()
+            .unwrap_or(0)
     };
-    let [first, rest @ ..] = HEADINGS;
-    let mut lines = vec![row(first, rest)];
-    lines.extend(
-        shown
-            .iter()
-            .map(|(label, cells)| row(label, cells.each_ref().map(String::as_str))),
-    );
+    let numbers: Vec<usize> = (1..last).map(widest).collect();
+    let taken = numbers.iter().sum::<usize>() + GAP.len() * last;
+    let room = width.saturating_sub(taken);
+    let label_width = widest(0).min(room * 2 / 3);
+    let format = |row: &Vec<String>| {
+        let label = keep_end(&row[0], label_width);
+        let mut text = format!("{label}{}", " ".repeat(label_width - length(&label)));
+        for (cell, width) in row[1..last].iter().zip(&numbers) {
+            text += &format!("{GAP}{}{cell}", " ".repeat(width - length(cell)));
+        }
+        text += &format!("{GAP}{}", keep_beginning(&row[last], room - label_width));
+        text.trim_end().to_owned()
+    };
+    let mut lines: Vec<String> = rows.iter().map(format).collect();
     if results.len() > LINES_MAX {
         lines.push(format!("… and {} more", results.len() - LINES_MAX));
     }
     lines
 }
+
+const GAP: &str = "  ";
 
 fn length(text: &str) -> usize {
     text.chars().count()
