@@ -4,6 +4,7 @@ mod accuracy;
 mod bandwidth;
 mod drawing;
 mod scenes;
+mod steps;
 mod timing;
 mod truth;
 

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
+use super::steps;
 use crate::segment::export::csv::MeasurementsCsv;
 use crate::segment::export::{geojson, labels, overlay};
 use crate::segment::{Limits, Parameters, Raster, SegmentError, Segmentation, decode, segment};
@@ -16,7 +17,7 @@ use crate::segment::{Limits, Parameters, Raster, SegmentError, Segmentation, dec
 struct Answer {
     width: u32,
     height: u32,
-    bytes_per_sample: usize,
+    bytes_per_sample: u64,
     file_bytes: u64,
     objects: usize,
     rounds: Vec<Round>,
@@ -73,7 +74,7 @@ pub fn run(file: &Path, options: &[&str]) -> Result<(), Box<dyn std::error::Erro
         let (found, mut steps, segment_ms) = segment_in_steps(&image)?;
         steps.insert(0, decode_step(decode_ms, answer.file_bytes, &image));
         (answer.width, answer.height) = (image.width(), image.height());
-        answer.bytes_per_sample = bytes_per_sample(&image);
+        answer.bytes_per_sample = steps::bytes_per_sample(&image);
         answer.objects = found.objects.len();
         answer.rounds.push(Round {
             decode_ms,
@@ -119,9 +120,9 @@ fn segment_in_steps(image: &Raster) -> Result<(Segmentation, Vec<Step>, f64), Se
     let steps = marks
         .windows(2)
         .map(|pair| Step {
-            name: format!("{} % to {} %", pair[0].0, pair[1].0),
+            name: steps::name(pair[1].0),
             ms: pair[1].1 - pair[0].1,
-            bytes: None,
+            bytes: steps::bytes(&steps::name(pair[1].0), image),
         })
         .collect();
     Ok((found, steps, total))
@@ -132,7 +133,7 @@ fn decode_step(ms: f64, file_bytes: u64, image: &Raster) -> Step {
     Step {
         name: "decode".to_owned(),
         ms,
-        bytes: Some(file_bytes + image.pixels() * bytes_per_sample(image) as u64),
+        bytes: Some(file_bytes + image.pixels() * steps::bytes_per_sample(image)),
     }
 }
 
@@ -171,14 +172,6 @@ fn export(image: &Raster, found: &Segmentation) -> Result<Exports, SegmentError>
         labels,
         overlay,
     })
-}
-
-fn bytes_per_sample(image: &Raster) -> usize {
-    match image.samples() {
-        crate::segment::Samples::U8(_) => 1,
-        crate::segment::Samples::U16(_) => 2,
-        crate::segment::Samples::F32(_) => 4,
-    }
 }
 
 fn peak_rss_kib() -> u64 {
