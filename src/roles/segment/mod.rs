@@ -35,6 +35,7 @@ use items::Item;
 use plan::Planned;
 use progress::Progress;
 use records::Records;
+use session::Session;
 use summary::Summary;
 use work::{Outcome, PageOutcome};
 use workplace::Workplace;
@@ -68,31 +69,32 @@ pub async fn run(args: SegmentArgs, settings: Settings) -> anyhow::Result<ExitCo
     let limits = image_limits(&settings);
     let planned =
         plan::plan(items, &choices, &records, &limits, args.fresh).or_exit(Code::CantCreate)?;
-    let (before, to_do): (Vec<Planned>, Vec<Planned>) = planned
-        .into_iter()
-        .partition(|planned| planned.is_done(&choices));
-    let mut outcomes: Vec<Outcome> = before.into_iter().map(Outcome::done_before).collect();
-    let done_before = outcomes.len();
+    let is_done = |planned: &Planned| planned.is_done(&choices);
+    let (before, to_do): (Vec<Planned>, Vec<Planned>) = planned.into_iter().partition(is_done);
+    let done_before = before.len();
     if done_before > 0 && !args.quiet {
         eprintln!("{done_before} of {images} images were done before");
     }
-    let mut stopped = None;
-    if !to_do.is_empty() {
-        let progress = Progress::begin(to_do.len(), args.quiet);
-        let with = ((&workplace, settings), (&choices, &records));
-        stopped = session::work(to_do, with.0, with.1, &progress, &mut outcomes).await?;
-    }
+    let mut outcomes: Vec<Outcome> = before.into_iter().map(Outcome::done_before).collect();
+    let session = Session {
+        workplace: &workplace,
+        choices: &choices,
+        records: &records,
+        progress: Progress::begin(to_do.len(), args.quiet),
+    };
+    let stopped = session.work(settings, to_do, &mut outcomes).await?;
     outcomes.sort_by(|a, b| natural::order(&a.item.path, &b.item.path));
-    let mut summary = Summary::of(table::write(&outcomes, &records)?, &args.out);
-    summary.images = images;
-    summary.done_before = done_before;
-    summary.failed = outcomes
-        .iter()
-        .filter(|outcome| outcome.has_failed())
-        .count();
-    summary.not_reached = images - outcomes.len();
-    summary.others = others(&outcomes, &records, summary.not_reached);
-    summary.seconds = started.elapsed().as_secs_f64();
+    let not_reached = images - outcomes.len();
+    let failed = outcomes.iter().filter(|outcome| outcome.has_failed());
+    let summary = Summary {
+        images,
+        failed: failed.count(),
+        done_before,
+        not_reached,
+        others: others(&outcomes, &records, not_reached),
+        seconds: started.elapsed().as_secs_f64(),
+        ..Summary::of(table::write(&outcomes, &records)?, &args.out)
+    };
     summary.print(args.json)?;
     Ok(match stopped {
         Some(status) => {

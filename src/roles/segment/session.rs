@@ -26,41 +26,54 @@ const ENDING_PATIENCE: Duration = Duration::from_secs(10);
 const INTERRUPTED: u8 = 130;
 const TERMINATED: u8 = 143;
 
-/// Does the images and adds how it went with each that was done with. Answers with the exit status of a run that a
-/// signal stopped.
-///
-/// # Errors
-/// When the backends cannot be opened, or the worker ends before its time.
-pub(super) async fn work(
-    to_do: Vec<Planned>,
-    (workplace, settings): (&Workplace, Settings),
-    (choices, records): (&Choices, &Records),
-    progress: &Progress,
-    outcomes: &mut Vec<Outcome>,
-) -> anyhow::Result<Option<u8>> {
-    let settings = workplace.settings(settings);
-    let app = App::open(settings, SystemClock::shared(), Lifecycle::new()).await?;
-    app.migrate(false).await?;
-    let account = Account::make(&app).await?;
-    // No relay: nobody reads the event log of a run, and carrying events there doubles the work of the database.
-    worker::start_worker(&app);
-    let tools = Tools {
-        app: &app,
-        account: &account,
-        choices,
-        records,
-        progress,
-    };
-    let ended = tokio::select! {
-        () = all(&tools, to_do, outcomes) => Ok(None),
-        status = stopped() => status.map(Some),
-        () = app.lifecycle.draining() => Err(anyhow!("the worker ended before the images did")),
-        never = progress.tell() => match never {},
-    };
-    progress.end();
-    app.lifecycle.finish(ENDING_PATIENCE).await;
-    app.close().await;
-    ended
+/// What a run works with.
+#[derive(Debug)]
+pub(super) struct Session<'r> {
+    pub(super) workplace: &'r Workplace,
+    pub(super) choices: &'r Choices,
+    pub(super) records: &'r Records,
+    pub(super) progress: Progress,
+}
+
+impl Session<'_> {
+    /// Does the images and adds how it went with each that was done with. Answers with the exit status of a run that a
+    /// signal stopped.
+    ///
+    /// # Errors
+    /// When the backends cannot be opened, or the worker ends before its time.
+    pub(super) async fn work(
+        &self,
+        settings: Settings,
+        to_do: Vec<Planned>,
+        outcomes: &mut Vec<Outcome>,
+    ) -> anyhow::Result<Option<u8>> {
+        if to_do.is_empty() {
+            return Ok(None);
+        }
+        let settings = self.workplace.settings(settings);
+        let app = App::open(settings, SystemClock::shared(), Lifecycle::new()).await?;
+        app.migrate(false).await?;
+        let account = Account::make(&app).await?;
+        // No relay: nobody reads the event log of a run, and carrying events there doubles the work of the database.
+        worker::start_worker(&app);
+        let tools = Tools {
+            app: &app,
+            account: &account,
+            choices: self.choices,
+            records: self.records,
+            progress: &self.progress,
+        };
+        let ended = tokio::select! {
+            () = all(&tools, to_do, outcomes) => Ok(None),
+            status = stopped() => status.map(Some),
+            () = app.lifecycle.draining() => Err(anyhow!("the worker ended before the images did")),
+            never = self.progress.tell() => match never {},
+        };
+        self.progress.end();
+        app.lifecycle.finish(ENDING_PATIENCE).await;
+        app.close().await;
+        ended
+    }
 }
 
 async fn all(tools: &Tools<'_>, to_do: Vec<Planned>, outcomes: &mut Vec<Outcome>) {
