@@ -1,7 +1,7 @@
 //! The command line: commands, flags, and the settings that flags stand for.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
@@ -10,6 +10,7 @@ use crate::kit::clock::SystemClock;
 use crate::kit::instance::InstanceId;
 use crate::roles;
 use crate::roles::args::*;
+use crate::roles::sqlite_url::sqlite_url;
 use crate::settings::{Loaded, LogFormat, Role, Settings, Sources, check_for};
 use crate::telemetry::logs::{self, Colour, Destination, Form};
 
@@ -76,7 +77,7 @@ pub enum Command {
     Standalone(StandaloneArgs),
     /// Segment and measure images with no server
     #[command(
-        before_help = "Examples:\n  spheroctl segment plate1/*.tif --out results\n  spheroctl segment --samples 12 --out try"
+        before_help = "Examples:\n  spheroctl segment plate1/*.tif --out results\n  spheroctl segment 'plates/**/*.tif' --out results --polarity dark --pixel-um 0.65\n  spheroctl segment plates --recursive --out results   # the same again goes on where it stopped\n  spheroctl segment --samples 12 --out try"
     )]
     Segment(SegmentArgs),
     /// Ask a probe; exit status 0 or 1
@@ -198,7 +199,11 @@ impl Cli {
                 push(&mut flags, "http.host", args.host.as_ref());
                 push(&mut flags, "http.port", args.port);
                 if let Some(data) = &args.data {
-                    push(&mut flags, "database.url", Some(sqlite_url(data)));
+                    push(
+                        &mut flags,
+                        "database.url",
+                        Some(sqlite_url(&data.join("spheroctl.sqlite"))),
+                    );
                     push(&mut flags, "files.dir", Some(data.join("files").display()));
                 }
             }
@@ -276,13 +281,6 @@ fn push(flags: &mut Vec<(String, String)>, key: &str, value: Option<impl ToStrin
     if let Some(value) = value {
         flags.push((key.to_owned(), value.to_string()));
     }
-}
-
-/// The database in the folder `data`; sqlx decodes % and takes ? for the start of parameters.
-fn sqlite_url(data: &Path) -> String {
-    let path = data.join("spheroctl.sqlite").display().to_string();
-    let path = path.replace('%', "%25").replace('?', "%3F");
-    format!("sqlite:{path}")
 }
 
 fn key_and_value(text: &str) -> Result<(String, String), String> {

@@ -13,6 +13,7 @@ pub mod realtime;
 pub mod segment;
 pub mod serve;
 pub mod sign_in_link;
+pub mod sqlite_url;
 pub mod standalone;
 pub mod start;
 pub mod token;

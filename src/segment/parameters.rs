@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::SegmentError;
+use super::{PixelSize, PixelSizeSource, SegmentError};
 
 /// Where no smallest area is given, it is one pixel in so many: a disk whose diameter is 1.6 % of the image's side. What
 /// is smaller is dirt in an image of spheroids …
@@ -36,6 +36,8 @@ pub struct Parameters {
     pub report_core: bool,
     /// Objects that touch the image's frame are dropped.
     pub exclude_border: bool,
+    /// Edge length of a pixel in µm, 0.001–1000. Unset: what the file says.
+    pub pixel_size_um: Option<f64>,
 }
 
 /// Whether objects are brighter or darker than what surrounds them.
@@ -63,6 +65,7 @@ impl Default for Parameters {
             split_touching: true,
             report_core: true,
             exclude_border: false,
+            pixel_size_um: None,
         }
     }
 }
@@ -90,7 +93,22 @@ impl Parameters {
             self.min_contrast,
             0.0..=100.0,
             "between 0 and 100",
+        )?;
+        in_range(
+            "pixel_size_um",
+            self.pixel_size_um.unwrap_or(1.0),
+            0.001..=1000.0,
+            "between 0.001 and 1000",
         )
+    }
+
+    /// The pixel size that a person gave.
+    pub fn pixel_size(&self) -> Option<PixelSize> {
+        self.pixel_size_um.map(|edge_um| PixelSize {
+            x_um: edge_um,
+            y_um: edge_um,
+            source: PixelSizeSource::User,
+        })
     }
 
     /// The smallest area that counts as an object in an image of this many pixels, in pixels.

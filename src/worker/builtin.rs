@@ -47,7 +47,8 @@ impl Builtin {
         let segmented = self
             .compute
             .run(bytes, move || {
-                let raster = segment::decode(&mut reader, page, &limits)?;
+                let mut raster = segment::decode(&mut reader, page, &limits)?;
+                raster.pixel_size = parameters.pixel_size().or(raster.pixel_size);
                 segment::segment(&raster, &parameters, &mut |percent| computing.step(percent))
             })
             .await;

@@ -13,5 +13,6 @@ mod kafka_members;
 mod outbox;
 mod projects;
 mod roles;
+mod segment;
 mod services;
 mod support;

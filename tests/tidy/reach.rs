@@ -86,6 +86,7 @@ fn is_root(path: &str) -> bool {
             | ["tests", _]
             | ["tests", _, "main.rs"]
             | ["tests", "bench", _]
+            | ["tests", "bench", _, "main.rs"]
     )
 }
 

@@ -1,151 +1,128 @@
 //! `spheroctl segment`: the main job with no server. The same uploads, queue, worker and segmenter as a server's run on
-//! embedded backends in a work folder beside the results, which is removed at the end.
+//! embedded backends in a hidden folder among the results. A run that was interrupted goes on where it stood.
+//!
+//! In reading order:
+//! * `inputs`, `natural`, `items`: the files that the arguments mean, their order, and the names of their results.
+//! * `choices`, `pages`: what the flags choose.
+//! * `workplace`, `records`, `plan`: where a run works, what is done, what is still to be done.
+//! * `session`, `work`, `output_files`: the backends of a run, and one image from file to results.
+//! * `progress`, `table`, `summary`: what is said meanwhile and in the end.
 
+mod choices;
+mod inputs;
 mod items;
-mod results;
+mod natural;
+mod output_files;
+mod pages;
+mod plan;
+mod progress;
+mod records;
+mod session;
+mod summary;
+mod table;
+mod work;
 mod workplace;
 
-use std::path::Path;
 use std::process::ExitCode;
-use std::time::Duration;
 
-use futures::StreamExt;
-use indicatif::{ProgressBar, ProgressStyle};
-use serde::Serialize;
-
-use crate::app::App;
-use crate::kit::clock::SystemClock;
-use crate::kit::lifecycle::Lifecycle;
+use crate::app::image_limits;
 use crate::roles::args::SegmentArgs;
 use crate::roles::exit::{Code, WithCode};
-use crate::roles::{output, worker};
 use crate::settings::Settings;
 
+use choices::Choices;
 use items::Item;
-use results::{Done, Results};
-use workplace::{Account, Workplace};
+use plan::Planned;
+use progress::Progress;
+use records::Records;
+use session::Session;
+use summary::Summary;
+use work::{Outcome, PageOutcome};
+use workplace::Workplace;
 
-/// Longest wait for the worker and the relay to end once all images are done.
-const ENDING_PATIENCE: Duration = Duration::from_secs(10);
+pub use choices::name_and_value;
+pub use output_files::Output;
+pub use pages::Pages;
 
-/// Exit status after Ctrl-C, as shells have it: 128 + SIGINT. The work folder is gone, finished results stay.
-const INTERRUPTED: u8 = 130;
-
-/// What a run did.
-#[derive(Debug, Default, Serialize)]
-struct Summary {
-    images: usize,
-    failed: usize,
-    objects: usize,
-    seconds: f64,
-    out: String,
-}
+/// Exit status of a wrong command line, as clap has it.
+const WRONG_COMMAND_LINE: u8 = 2;
 
 /// Runs the command.
 ///
 /// # Errors
-/// When the folder of results cannot be written. Images that cannot be read are named on standard error, the others
-/// are done, and the exit status is 65.
+/// When the folder of results cannot be written, another run works in it, or an argument means no image. Images that
+/// cannot be read are named on standard error, the others are done, and the exit status is 65.
 pub async fn run(args: SegmentArgs, settings: Settings) -> anyhow::Result<ExitCode> {
     let started = tokio::time::Instant::now();
+    let choices = match Choices::of(&args) {
+        Ok(choices) => choices,
+        Err(error) => {
+            eprintln!("spheroctl: {error:#}");
+            return Ok(WRONG_COMMAND_LINE.into());
+        }
+    };
     std::fs::create_dir_all(&args.out).or_exit(Code::CantCreate)?;
-    let samples = args
-        .samples
-        .map_or_else(|| Ok(Vec::new()), |count| items::draw(&args.out, count))?;
-    let items = items::of(args.files.iter().chain(&samples));
-    let workplace = Workplace::make(&args.out).or_exit(Code::CantCreate)?;
-    let app = open(&workplace, settings).await?;
-    let account = Account::make(&app).await?;
-    worker::start_worker(&app);
-    app.start_relay();
-
-    let outcome = tokio::select! {
-        outcome = segment_all(&app, &account, &args, items) => Some(outcome),
-        _ = tokio::signal::ctrl_c() => None,
+    let workplace = Workplace::make(&args.out)?;
+    let records = Records::of(&args.out, &workplace);
+    let items = items(&args)?;
+    let images = items.len();
+    let limits = image_limits(&settings);
+    let planned =
+        plan::plan(items, &choices, &records, &limits, args.fresh).or_exit(Code::CantCreate)?;
+    let is_done = |planned: &Planned| planned.is_done(&choices);
+    let (before, to_do): (Vec<Planned>, Vec<Planned>) = planned.into_iter().partition(is_done);
+    let done_before = before.len();
+    if done_before > 0 && !args.quiet {
+        eprintln!("{done_before} of {images} images were done before");
+    }
+    let mut outcomes: Vec<Outcome> = before.into_iter().map(Outcome::done_before).collect();
+    let session = Session {
+        workplace: &workplace,
+        choices: &choices,
+        records: &records,
+        progress: Progress::begin(to_do.len(), args.quiet),
     };
-    app.lifecycle.finish(ENDING_PATIENCE).await;
-    app.close().await;
-    let Some(outcome) = outcome else {
-        return Ok(INTERRUPTED.into());
+    let stopped = session.work(settings, to_do, &mut outcomes).await?;
+    outcomes.sort_by(|a, b| natural::order(&a.item.path, &b.item.path));
+    let not_reached = images - outcomes.len();
+    let failed = outcomes.iter().filter(|outcome| outcome.has_failed());
+    let summary = Summary {
+        images,
+        failed: failed.count(),
+        done_before,
+        not_reached,
+        others: others(&outcomes, &records, not_reached),
+        seconds: started.elapsed().as_secs_f64(),
+        ..Summary::of(table::write(&outcomes, &records)?, &args.out)
     };
-    let mut summary = outcome?;
-    summary.seconds = started.elapsed().as_secs_f64();
-    report(&args, &summary)?;
-    Ok(if summary.failed == 0 {
-        ExitCode::SUCCESS
-    } else {
-        Code::Data.into()
+    summary.print(args.json)?;
+    Ok(match stopped {
+        Some(status) => {
+            eprintln!("spheroctl: stopped; the same command goes on from here");
+            status.into()
+        }
+        None if summary.failed > 0 => Code::Data.into(),
+        None => ExitCode::SUCCESS,
     })
 }
 
-async fn open(workplace: &Workplace, settings: Settings) -> anyhow::Result<App> {
-    let settings = workplace.settings(settings);
-    let app = App::open(settings, SystemClock::shared(), Lifecycle::new()).await?;
-    app.migrate(false).await?;
-    Ok(app)
-}
-
-/// Segments every item, a bounded number at once, and writes the results in the order of the items.
-async fn segment_all(
-    app: &App,
-    account: &Account,
-    args: &SegmentArgs,
-    items: Vec<Item>,
-) -> anyhow::Result<Summary> {
-    let mut results = Results::begin(&args.out)?;
-    let mut summary = Summary {
-        images: items.len(),
-        out: args.out.display().to_string(),
-        ..Summary::default()
-    };
-    let bar = progress_bar(items.len());
-    // Twice as many as run: while some are segmented, others are read in and written out.
-    let at_once = 2 * app.settings.worker.concurrency;
-    let mut done = futures::stream::iter(items)
-        .map(|item| results::of_item(app, account, args.page, item, &args.out))
-        .buffered(at_once);
-    while let Some(item) = done.next().await {
-        match &item.outcome {
-            Ok(pages) => summary.objects += pages.iter().map(Done::objects).sum::<usize>(),
-            Err(why) => {
-                summary.failed += 1;
-                bar.suspend(|| eprintln!("spheroctl: {}: {why}", item.path.display()));
-            }
-        }
-        results.add(&item)?;
-        bar.inc(1);
+fn items(args: &SegmentArgs) -> anyhow::Result<Vec<Item>> {
+    let mut inputs = inputs::find(&args.inputs, args.recursive, &args.out)?;
+    if let Some(count) = args.samples {
+        inputs.extend(items::draw(&args.out, count)?);
     }
-    bar.finish_and_clear();
-    results.finish()?;
-    Ok(summary)
+    inputs.sort_by(|a, b| natural::order(&a.path, &b.path));
+    Ok(items::of(inputs))
 }
 
-fn progress_bar(images: usize) -> ProgressBar {
-    let style = "{bar:40} {pos}/{len} images, {per_sec}, {eta} left";
-    let style =
-        ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar());
-    ProgressBar::new(images as u64).with_style(style)
-}
-
-fn report(args: &SegmentArgs, summary: &Summary) -> anyhow::Result<()> {
-    if args.json {
-        return Ok(output::json(summary)?);
+/// Records of other images or pages; unknown while images of this run are not reached, whose records may be old.
+fn others(outcomes: &[Outcome], records: &Records, not_reached: usize) -> usize {
+    if not_reached > 0 {
+        return 0;
     }
-    let Summary {
-        images,
-        failed,
-        objects,
-        seconds,
-        out,
-    } = summary;
-    let table = Path::new(out).join("measurements.csv");
-    let done = images - failed;
-    output::line(&format!(
-        "{done} of {images} images, {objects} objects, {seconds:.1} s"
-    ))?;
-    output::line(&format!("table: {}", table.display()))?;
-    Ok(output::line(&format!(
-        "pictures: {}",
-        Path::new(out).join("*.overlay.png").display()
-    ))?)
+    let pages = outcomes.iter().flat_map(|outcome| &outcome.of_pages);
+    let done = pages
+        .filter(|(_, page)| matches!(page, PageOutcome::Done { .. }))
+        .count();
+    records.count().saturating_sub(done)
 }

@@ -1,8 +1,10 @@
-//! Where a run works: a folder beside the results, with the embedded backends in it, and an account in them.
+//! Where a run works: a hidden folder among the results, with the records of what is done and, while it runs, the
+//! embedded backends and unfinished files; and an account in them.
 
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
-use uuid::Uuid;
+use anyhow::{Context, anyhow};
 
 use crate::app::App;
 use crate::db::run_tx;
@@ -11,40 +13,80 @@ use crate::domain::access::Principal;
 use crate::domain::projects::{self, Project};
 use crate::domain::users::{self, NewUser, Role};
 use crate::kit::id::ProjectId;
+use crate::roles::exit::{Code, WithCode};
+use crate::roles::sqlite_url::sqlite_url;
 use crate::settings::Settings;
 
-/// The folder; removed when this is dropped.
+/// The hidden folder, inside the folder of results.
+const FOLDER: &str = ".spheroctl";
+
+/// The folder, held by one run at a time. Its part for working is removed when this is dropped.
 #[derive(Debug)]
 pub(super) struct Workplace {
-    dir: PathBuf,
+    /// Records of what is done.
+    pub(super) records: PathBuf,
+    /// Unfinished files, on the same file system as the results.
+    pub(super) work: PathBuf,
+    /// The lock ends with the process, however that ends.
+    _lock: File,
 }
 
 impl Workplace {
-    /// Makes the folder inside `out`.
-    pub(super) fn make(out: &Path) -> std::io::Result<Self> {
-        let dir = out.join(format!(".work-{}", Uuid::new_v4().simple()));
-        std::fs::create_dir(&dir)?;
-        Ok(Self { dir })
+    /// Makes the folder inside `out` and takes it; what a run that was killed left behind in it is removed.
+    ///
+    /// # Errors
+    /// Exit status 73 where it cannot be made, 75 while another run works there.
+    pub(super) fn make(out: &Path) -> anyhow::Result<Self> {
+        let folder = out.join(FOLDER);
+        let (records, work) = (folder.join("records"), folder.join("work"));
+        std::fs::create_dir_all(&records).or_exit(Code::CantCreate)?;
+        let lock = File::create(folder.join("lock")).or_exit(Code::CantCreate)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let busy = anyhow!("{}: another run writes its results there", out.display());
+                return Err(busy).or_exit(Code::Temporary);
+            }
+            // Some network file systems know no locks.
+            Err(TryLockError::Error(error)) => {
+                tracing::warn!(%error, "{} is not locked: {error}", out.display());
+            }
+        }
+        remove(&work).or_exit(Code::CantCreate)?;
+        std::fs::create_dir(&work)
+            .with_context(|| work.display().to_string())
+            .or_exit(Code::CantCreate)?;
+        Ok(Self {
+            records,
+            work,
+            _lock: lock,
+        })
     }
 
     /// The settings with every backend in this folder.
     pub(super) fn settings(&self, mut settings: Settings) -> Settings {
-        settings.database.url = format!("sqlite:{}", self.dir.join("work.sqlite").display()).into();
-        settings.files.dir = self.dir.join("files");
+        settings.database.url = sqlite_url(&self.work.join("work.sqlite")).into();
+        settings.files.dir = self.work.join("files");
         settings.redis.enabled = false;
         settings.kafka.bootstrap_servers = String::new();
+        // Uploads are removed as soon as they are done with; the sum over all of them bounds nothing.
+        settings.files.project_bytes_max = i64::MAX.cast_unsigned();
         settings
     }
 }
 
 impl Drop for Workplace {
     fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_dir_all(&self.dir) {
-            eprintln!(
-                "spheroctl: the work folder {} stays: {error}",
-                self.dir.display()
-            );
+        if let Err(error) = remove(&self.work) {
+            eprintln!("spheroctl: {} stays: {error}", self.work.display());
         }
+    }
+}
+
+fn remove(folder: &Path) -> std::io::Result<()> {
+    match std::fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 
