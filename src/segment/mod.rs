@@ -82,17 +82,18 @@ pub struct Cancelled;
 /// Told the share of the work that is done, in percent, between steps; it may stop the work there.
 pub type Progress<'a> = dyn FnMut(u8) -> ControlFlow<Cancelled> + 'a;
 
-/// Memory that decoding and segmenting a page takes at most, in bytes, for admission to the compute pool: the decoder's
-/// own buffer, the plane, its flattened copy, and a few masks as large as the image.
+/// Memory that decoding and segmenting a page takes at most, in bytes, for admission to the compute pool: what a JPEG's
+/// decoder holds beside the plane, the plane, its flattened copy, and a few masks of an object as large as the image.
 pub const fn bytes_needed(width: u64, height: u64, bits_per_sample: u64) -> u64 {
-    const SAMPLES_PER_PIXEL_MAX: u64 = 4;
+    const DECODER: u64 = 3;
+    const FLAT: u64 = 4;
     const MASKS: u64 = 5;
     let sample = if bits_per_sample > 8 {
         bits_per_sample.div_ceil(8)
     } else {
         1
     };
-    let per_pixel = SAMPLES_PER_PIXEL_MAX * sample + sample + 4 + MASKS;
+    let per_pixel = DECODER + sample + FLAT + MASKS;
     width.saturating_mul(height).saturating_mul(per_pixel)
 }
 

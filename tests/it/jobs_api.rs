@@ -38,7 +38,13 @@ async fn a_job_is_waited_for_and_its_result_has_every_form() {
         3,
         "{result}"
     );
-    let (table, about) = file(&test, &format!("{base}/result.csv")).await;
+    tables_are_right(&test, &base, &result).await;
+    shapes_are_right(&test, &base, &result).await;
+    pictures_are_right(&test, &base).await;
+}
+
+async fn tables_are_right(test: &TestApp, base: &str, result: &Value) {
+    let (table, about) = file(test, &format!("{base}/result.csv")).await;
     assert_eq!(
         about,
         (
@@ -47,47 +53,32 @@ async fn a_job_is_waited_for_and_its_result_has_every_form() {
         )
     );
     let table = String::from_utf8(table).unwrap();
-    assert!(table.starts_with("image,page,object,part,"), "{table}");
-    assert_eq!(
-        table.lines().count(),
-        1 + result["objects"].as_array().unwrap().len()
-    );
-    assert!(
-        table
-            .lines()
-            .nth(1)
-            .unwrap()
-            .starts_with("a b.tif,0,1,whole,"),
-        "{table}"
-    );
-    let (outlines, _) = file(&test, &format!("{base}/result.geojson")).await;
+    let rows: Vec<&str> = table.lines().collect();
+    assert!(rows[0].starts_with("image,page,object,part,"), "{table}");
+    assert!(rows[1].starts_with("a b.tif,0,1,whole,"), "{table}");
+    assert_eq!(rows.len(), 1 + result["objects"].as_array().unwrap().len());
+    let (totals, _) = file(test, &format!("{base}/summary.csv")).await;
+    let totals = String::from_utf8(totals).unwrap();
+    let rows: Vec<&str> = totals.lines().collect();
+    let header = "image,page,objects,cores,area_px,";
+    assert!(rows[0].starts_with(header), "{totals}");
+    assert!(rows[1].starts_with("a b.tif,0,3,"), "{totals}");
+}
+
+async fn shapes_are_right(test: &TestApp, base: &str, result: &Value) {
+    let (outlines, _) = file(test, &format!("{base}/result.geojson")).await;
     let outlines: Value = serde_json::from_slice(&outlines).unwrap();
     assert_eq!(
         outlines["features"].as_array().unwrap().len(),
         result["objects"].as_array().unwrap().len()
     );
-    let (overlay, (media_type, _)) = file(&test, &format!("{base}/overlay.png")).await;
-    assert_eq!(media_type, "image/png");
-    let overlay = image::load_from_memory(&overlay).unwrap();
-    assert_eq!(overlay.width(), 4 * 256, "a small image is enlarged");
-    let (labels, _) = file(&test, &format!("{base}/labels.tif")).await;
-    assert!(labels.starts_with(b"II*\0") || labels.starts_with(b"MM\0*"));
-    let (totals, _) = file(&test, &format!("{base}/summary.csv")).await;
-    let totals = String::from_utf8(totals).unwrap();
-    assert!(
-        totals.starts_with("image,page,objects,cores,area_px,"),
-        "{totals}"
-    );
-    assert!(
-        totals.lines().nth(1).unwrap().starts_with("a b.tif,0,3,"),
-        "{totals}"
-    );
-    let (coco, _) = file(&test, &format!("{base}/coco.json")).await;
+    let (coco, _) = file(test, &format!("{base}/coco.json")).await;
     let coco: Value = serde_json::from_slice(&coco).unwrap();
     assert_eq!(coco["images"][0]["file_name"], "a b.tif");
     let (found, annotated) = (&result["objects"][0], &coco["annotations"][0]);
     assert_eq!(annotated["area"], found["measurements"]["area_px"]);
-    let (regions, about) = file(&test, &format!("{base}/rois.zip")).await;
+    assert_eq!(annotated["score"], found["confidence"]);
+    let (regions, about) = file(test, &format!("{base}/rois.zip")).await;
     assert_eq!(about.0, "application/zip");
     assert!(about.1.contains("filename=\"a b.rois.zip\""), "{}", about.1);
     assert!(regions.starts_with(b"PK\x03\x04"));
@@ -96,6 +87,15 @@ async fn a_job_is_waited_for_and_its_result_has_every_form() {
         .filter(|name| name == b"0001.roi")
         .count();
     assert_eq!(names, 2, "before its bytes and in the directory");
+}
+
+async fn pictures_are_right(test: &TestApp, base: &str) {
+    let (overlay, (media_type, _)) = file(test, &format!("{base}/overlay.png")).await;
+    assert_eq!(media_type, "image/png");
+    let overlay = image::load_from_memory(&overlay).unwrap();
+    assert_eq!(overlay.width(), 4 * 256, "a small image is enlarged");
+    let (labels, _) = file(test, &format!("{base}/labels.tif")).await;
+    assert!(labels.starts_with(b"II*\0") || labels.starts_with(b"MM\0*"));
 }
 
 #[tokio::test]

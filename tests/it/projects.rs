@@ -251,6 +251,9 @@ fn routes_of(things: &Things) -> Vec<(Method, String, Body)> {
         format!("jobs/{job}/result.csv"),
         format!("jobs/{job}/overlay.png"),
         format!("jobs/{job}/labels.tif"),
+        format!("jobs/{job}/summary.csv"),
+        format!("jobs/{job}/coco.json"),
+        format!("jobs/{job}/rois.zip"),
     ];
     let new_member = Body::Json(json!({ "email": "admin@localhost", "role": "viewer" }));
     let new_jobs = Body::Json(json!({ "jobs": [{ "image_id": image }] }));

@@ -232,7 +232,7 @@ mod tests {
         let out = folder.path().join("out");
         let pattern = folder.path().join("**/w*.png");
         let expected = ["deep/er/w1.png", "w9.png", "w10.png"];
-        assert_eq!(names(&[pattern.clone()], false, &out), expected);
+        assert_eq!(names(std::slice::from_ref(&pattern), false, &out), expected);
         let again = folder.path().join("./w9.png");
         assert_eq!(names(&[pattern, again], false, &out), expected);
     }
@@ -241,7 +241,7 @@ mod tests {
     fn what_has_no_image_is_named() {
         let folder = tempfile::tempdir().unwrap();
         for argument in [folder.path().to_owned(), folder.path().join("*.tif")] {
-            let error = find(&[argument.clone()], false, Path::new("out")).unwrap_err();
+            let error = find(std::slice::from_ref(&argument), false, Path::new("out")).unwrap_err();
             assert_eq!(crate::roles::exit::code_of(&error), Code::NoInput);
             assert!(
                 error.to_string().contains(&*argument.to_string_lossy()),

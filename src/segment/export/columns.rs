@@ -5,10 +5,16 @@
 use super::table::{Cell, Page, Row};
 
 /// A column's name, and its cell in a row.
-pub(super) type Column<R> = (&'static str, R);
+pub(super) type Column<F> = (&'static str, F);
+
+/// Of the table of objects.
+type OfObject = for<'a> fn(&'a Row<'a>) -> Cell<'a>;
+
+/// Of the table of images.
+type OfImage = for<'a> fn(&'a Page<'a>) -> Cell<'a>;
 
 /// The table of objects.
-pub(super) const OF_OBJECTS: &[Column<for<'a> fn(&'a Row<'a>) -> Cell<'a>>] = &[
+pub(super) const OF_OBJECTS: &[Column<OfObject>] = &[
     ("image", |of| of.of.image.into()),
     ("page", |of| of.of.page.into()),
     ("object", |of| of.object(|object| object.number)),
@@ -110,7 +116,7 @@ pub(super) const OF_OBJECTS: &[Column<for<'a> fn(&'a Row<'a>) -> Cell<'a>>] = &[
 ];
 
 /// The table of images.
-pub(super) const OF_IMAGES: &[Column<for<'a> fn(&'a Page<'a>) -> Cell<'a>>] = &[
+pub(super) const OF_IMAGES: &[Column<OfImage>] = &[
     ("image", |of| of.image.into()),
     ("page", |of| of.page.into()),
     ("objects", |of| of.summary(|summary| summary.objects)),
