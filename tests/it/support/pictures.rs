@@ -27,21 +27,3 @@ fn small_scene(seed: u64) -> scene::Scene {
     };
     scene::draw(seed, &options)
 }
-
-/// A picture that keeps a worker busy for a second or more: 2048 × 2048 pixels, drawn once for all tests.
-pub fn large_tiff() -> Vec<u8> {
-    static LARGE: std::sync::OnceLock<Vec<u8>> = std::sync::OnceLock::new();
-    let draw = || {
-        let options = SceneOptions {
-            width: 2_048,
-            height: 2_048,
-            objects: 12,
-            ..SceneOptions::default()
-        };
-        let mut file = Vec::new();
-        let scene = scene::draw(7, &options);
-        scene.write_tiff16(&mut file).expect("a TIFF");
-        file
-    };
-    LARGE.get_or_init(draw).clone()
-}

@@ -1,12 +1,14 @@
 //! One installation of the product for one test: its backends, its processes, a client of its API, and the auditor
 //! that looks into its database.
 
+use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use reqwest::{Client, Method, RequestBuilder};
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use spheroctl::db::Db;
@@ -20,6 +22,9 @@ use super::services::{TestDatabase, kafka_bootstrap, postgres_database, redis_ur
 use super::{eventually, unique_prefix};
 
 const ADMIN: &str = "admin@localhost";
+
+/// How many jobs have completed.
+pub const COMPLETED: &str = "select count(*) from queue_jobs where status = 'completed'";
 
 /// Topics are shared by the tests of one run: a hundred partitions for each test would be work for the broker only.
 /// Who reads them picks its own events by their ids.
@@ -159,15 +164,18 @@ impl Product {
             .expect("a number")
     }
 
-    /// Waits until `count` jobs have completed.
-    pub async fn completes(&self, count: i64, deadline: Duration) {
-        let what = format!("{count} jobs complete");
+    /// Waits until `statement` gives `number`.
+    pub async fn reaches(&self, statement: &'static str, number: i64, deadline: Duration) {
+        let what = format!("{number} for {statement}");
         eventually(&what, deadline, async || {
-            self.number("select count(*) from queue_jobs where status = 'completed'")
-                .await
-                == count
+            self.number(statement).await == number
         })
         .await;
+    }
+
+    /// Waits until all `count` jobs have completed, and audits them.
+    pub async fn completes(&self, count: i64, deadline: Duration) {
+        self.reaches(COMPLETED, count, deadline).await;
         self.audit(count).await;
     }
 
@@ -201,10 +209,42 @@ impl Product {
         }
     }
 
+    /// Puts a pipe that nobody fills in the place of an image's file: a job that begins on it runs until something
+    /// stops it, however fast the machine. Of a scaled installation.
+    pub async fn hold(&self, image: &str) -> Held {
+        const KEY: &str = "select object_key from files f join images i on i.file_id = f.id where i.id = $1::uuid";
+        let mut auditor = self.auditor().await;
+        let key: String = sqlx::query_scalar(KEY)
+            .bind(image)
+            .fetch_one(&mut auditor)
+            .await
+            .expect("the image has a file");
+        let held = Held {
+            file: Path::new(self.setting("files.dir")).join(key),
+            kept: self.folder.path().join(image),
+        };
+        std::fs::rename(&held.file, &held.kept).expect("the file is there");
+        mknodat(CWD, &held.file, FileType::Fifo, Mode::RUSR, 0).expect("a pipe");
+        held
+    }
+
     /// The most attempts that any job took.
     pub async fn attempts_max(&self) -> i64 {
         self.number("select coalesce(max(attempt), 0) from queue_jobs")
             .await
+    }
+}
+
+/// An image on which no job ends; see [`Product::hold`].
+pub struct Held {
+    file: PathBuf,
+    kept: PathBuf,
+}
+
+impl Held {
+    /// The file is back for jobs that begin from now on; those that run already stay held.
+    pub fn let_go(self) {
+        std::fs::rename(&self.kept, &self.file).expect("the file was kept");
     }
 }
 
