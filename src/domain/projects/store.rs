@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use crate::db::{Error, Tx, on_tx};
+use crate::db::{Error, Tx, batch, execute, on_tx};
 use crate::kit::id::{ProjectId, UserId};
 
 use super::{Member, Project, Role};
@@ -53,6 +53,16 @@ const OTHER_OWNERS: &str = "
     from project_members
     where project_id = $1 and user_id <> $2 and role = 'owner'";
 
+const KNOWN_POSTGRES: &str = "
+    select id
+    from projects
+    where id in (select value::uuid from json_array_elements_text($1::json))";
+
+const KNOWN_SQLITE: &str = "
+    select id
+    from projects
+    where id in (select unhex(value, '-') from json_each($1))";
+
 #[derive(FromRow)]
 struct ProjectRow {
     id: ProjectId,
@@ -92,14 +102,14 @@ fn parsed_role(project: ProjectId, role: &str) -> Result<Role, Error> {
 }
 
 pub(super) async fn insert(tx: &mut Tx, project: &Project) -> Result<(), Error> {
-    on_tx!(tx, |conn| sqlx::query(INSERT)
-        .bind(project.id)
-        .bind(&project.name)
-        .bind(project.created_by)
-        .bind(project.created_at)
-        .execute(conn)
-        .await
-        .map(drop))?;
+    execute!(
+        tx,
+        INSERT,
+        project.id,
+        &project.name,
+        project.created_by,
+        project.created_at
+    )?;
     Ok(())
 }
 
@@ -170,14 +180,7 @@ pub(super) async fn put_member(
     role: Role,
     now: DateTime<Utc>,
 ) -> Result<(), Error> {
-    on_tx!(tx, |conn| sqlx::query(PUT_MEMBER)
-        .bind(project)
-        .bind(user)
-        .bind(role.name())
-        .bind(now)
-        .execute(conn)
-        .await
-        .map(drop))?;
+    execute!(tx, PUT_MEMBER, project, user, role.name(), now)?;
     Ok(())
 }
 
@@ -186,12 +189,7 @@ pub(super) async fn remove_member(
     project: ProjectId,
     user: UserId,
 ) -> Result<bool, Error> {
-    let removed = on_tx!(tx, |conn| sqlx::query(REMOVE_MEMBER)
-        .bind(project)
-        .bind(user)
-        .execute(conn)
-        .await
-        .map(|done| done.rows_affected()))?;
+    let removed = execute!(tx, REMOVE_MEMBER, project, user)?;
     Ok(removed == 1)
 }
 
@@ -204,5 +202,14 @@ pub(super) async fn other_owners(
         .bind(project)
         .bind(user)
         .fetch_one(conn)
+        .await)?)
+}
+
+pub(super) async fn known(tx: &mut Tx, projects: &[ProjectId]) -> Result<Vec<ProjectId>, Error> {
+    let projects = batch::list(projects)?;
+    let statement = tx.dialect().pick(KNOWN_POSTGRES, KNOWN_SQLITE);
+    Ok(on_tx!(tx, |conn| sqlx::query_scalar(statement)
+        .bind(projects)
+        .fetch_all(conn)
         .await)?)
 }
