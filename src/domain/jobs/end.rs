@@ -218,8 +218,8 @@ impl Jobs {
         Ok(())
     }
 
-    /// Stops a job: one that waits at once, one that runs at its next progress point. The answer is the job as it
-    /// stands now; a job that has ended stays as it is.
+    /// Stops a job: one that waits at once, one that runs at its next renewal. The answer is the job as it stands now; a
+    /// job that has ended stays as it is. A queue that cannot be told changes nothing: the row says it.
     ///
     /// # Errors
     /// [`Error::NotFound`] for strangers, [`Error::Forbidden`] for viewers.
@@ -239,12 +239,18 @@ impl Jobs {
         match job.status {
             Status::Cancelled => {
                 self.bell.ring();
-                self.queue.remove(&[id]).await?;
+                if let Err(error) = self.queue.remove(&[id]).await {
+                    tracing::warn!(%error, job = %id, "job {id} leaves the queue when its turn comes: {error}");
+                }
                 self.push
                     .job_status(id, job.attempt, Status::Cancelled)
                     .await;
             }
-            Status::Running => drop(self.queue.cancel(id).await?),
+            Status::Running => {
+                if let Err(error) = self.queue.cancel(id).await {
+                    tracing::warn!(%error, job = %id, "job {id} runs until the reconciler asks it to stop: {error}");
+                }
+            }
             Status::Queued | Status::Completed | Status::Dead => {}
         }
         Ok(job)
