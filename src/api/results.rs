@@ -109,7 +109,7 @@ async fn found(api: &Api, principal: &Principal, id: JobId) -> Answer<Found> {
         return Err(no_result(&job));
     }
     let image = images::find(&api.db, principal, job.image, Role::Viewer).await?;
-    let stored = segmentations::of_job(&api.db, &api.files, id).await?;
+    let stored = segmentations::of_job(&api.db, &api.files, &api.compute, id).await?;
     let (_, result) = stored.ok_or_else(|| no_result(&job))?;
     Ok(Found { job, image, result })
 }

@@ -179,7 +179,7 @@ async fn wait(app: &App, account: &Account, id: JobId) -> anyhow::Result<Segment
         (_, Some(error)) => bail!("{}", error.text),
         (status, None) => bail!("the job is {}", status.name()),
     }
-    let found = segmentations::of_job(&app.db, &app.files, id).await?;
+    let found = segmentations::of_job(&app.db, &app.files, &app.compute, id).await?;
     found
         .map(|(_, result)| result)
         .ok_or_else(|| anyhow!("the job has no result"))
