@@ -145,6 +145,14 @@ pub async fn role_of(tx: &mut Tx, project: ProjectId, user: UserId) -> Result<Op
     Ok(store::role_of(tx, project, user).await?)
 }
 
+/// Those of these projects that exist.
+///
+/// # Errors
+/// Only the database's own.
+pub async fn known(tx: &mut Tx, projects: &[ProjectId]) -> Result<Vec<ProjectId>, Error> {
+    Ok(store::known(tx, projects).await?)
+}
+
 /// The members of a project, oldest first.
 ///
 /// # Errors
