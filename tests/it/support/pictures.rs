@@ -16,6 +16,22 @@ pub fn tiff(seed: u64) -> Vec<u8> {
     file
 }
 
+/// Sixty spheroids as a PNG: their outlines are too large for a row.
+pub fn many() -> Vec<u8> {
+    let options = SceneOptions {
+        width: 768,
+        height: 768,
+        objects: 60,
+        radius_px: (20.0, 32.0),
+        debris: 0,
+        ..SceneOptions::default()
+    };
+    let mut file = Vec::new();
+    let scene = scene::draw(3, &options);
+    scene.write_png(&mut file).expect("a PNG");
+    file
+}
+
 fn small_scene(seed: u64) -> scene::Scene {
     let options = SceneOptions {
         width: 256,

@@ -106,15 +106,35 @@ impl Product {
 
     /// Starts a role and waits until it is ready.
     pub async fn start(&self, role: &str, more: &[(&str, &str)]) -> Process {
+        let (settings, log) = self.next(role, more);
+        Process::start(process::command(&[role], &settings), &log).await
+    }
+
+    /// Starts `standalone` with its files on a disk of this size (as `mount` takes it), which it alone sees.
+    pub async fn start_on_a_disk_of(&self, size: &str) -> Process {
+        let (settings, log) = self.next("standalone", &[]);
+        let dir = self.setting("files.dir");
+        std::fs::create_dir_all(dir).expect("a folder");
+        let command = process::on_a_disk_of(size, dir, &["standalone"], &settings);
+        Process::start(command, &log).await
+    }
+
+    fn next(&self, role: &str, more: &[(&str, &str)]) -> (Vec<(String, String)>, PathBuf) {
         let number = self.started.fetch_add(1, Ordering::Relaxed);
         let name = format!("{role}-{number}");
         let mut settings = self.settings.clone();
         settings.push(("instance.id".into(), name.clone()));
+        // Where the log is read.
+        settings.push(("log.format".into(), "json".into()));
         for (key, value) in more {
             settings.push(((*key).into(), (*value).into()));
         }
-        let log = self.folder.path().join(format!("{name}.log"));
-        Process::start(&[role], &settings, &log).await
+        (settings, self.folder.path().join(format!("{name}.log")))
+    }
+
+    /// The keys of all files in the file store, unfinished ones too.
+    pub fn objects(&self) -> Vec<String> {
+        files_below(Path::new(self.setting("files.dir")))
     }
 
     /// Runs a command to its end.
@@ -329,6 +349,23 @@ impl Lab {
         let items = body["items"].as_array().expect("jobs");
         items.iter().map(|job| text(&job["id"])).collect()
     }
+}
+
+/// The files in a folder and below, as paths from there.
+pub fn files_below(folder: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    let entries = std::fs::read_dir(folder).into_iter().flatten();
+    for entry in entries.map(|entry| entry.expect("an entry")) {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if entry.path().is_dir() {
+            let below = files_below(&entry.path());
+            found.extend(below.into_iter().map(|path| format!("{name}/{path}")));
+        } else {
+            found.push(name);
+        }
+    }
+    found.sort();
+    found
 }
 
 /// What `migrate` does to a database; the template of all tests here.
