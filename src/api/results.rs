@@ -5,9 +5,9 @@ use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
 
 use crate::domain::access::Principal;
+use crate::domain::access::Role;
 use crate::domain::images::{self, Image};
 use crate::domain::jobs::{Job, Status};
-use crate::domain::projects::Role;
 use crate::domain::segmentations;
 use crate::http::{Json, Path, Problem};
 use crate::kit::id::JobId;

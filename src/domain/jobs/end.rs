@@ -6,9 +6,9 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use crate::db::{Tx, run_tx};
-use crate::domain::access::Principal;
+use crate::domain::Error;
+use crate::domain::access::{self, Principal};
 use crate::domain::segmentations::{self, Stored};
-use crate::domain::{Error, projects};
 use crate::events::outbox;
 use crate::kit::id::JobId;
 use crate::kit::metrics;
@@ -226,7 +226,7 @@ impl Jobs {
     pub async fn cancel(&self, principal: &Principal, id: JobId) -> Result<Job, Error> {
         let now = self.clock.now();
         let job = run_tx!(self.db, "job.cancel", |tx| -> Result<Job, Error> {
-            let job = authorised(tx, principal, id, projects::Role::Editor).await?;
+            let job = authorised(tx, principal, id, access::Role::Editor).await?;
             if job.status == Status::Queued && store::cancel_queued(tx, id, now).await? {
                 outbox::stage(tx, &[facts::cancelled(&*self.clock, &job)]).await?;
             } else if !job.status.is_final() {

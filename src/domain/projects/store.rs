@@ -5,9 +5,10 @@ use sqlx::FromRow;
 use uuid::Uuid;
 
 use crate::db::{Error, Tx, batch, execute, on_tx};
+use crate::domain::access::Role;
 use crate::kit::id::{ProjectId, UserId};
 
-use super::{Member, Project, Role};
+use super::{Member, Project};
 
 const INSERT: &str = "
     insert into projects (id, name, created_by, created_at)
@@ -26,11 +27,6 @@ const FOR_USER: &str = "
     from projects p
     join project_members m on m.project_id = p.id
     where p.id = $1 and m.user_id = $2";
-
-const ROLE_OF: &str = "
-    select role
-    from project_members
-    where project_id = $1 and user_id = $2";
 
 const MEMBERS: &str = "
     select m.user_id, u.email, u.name, m.role, m.created_at
@@ -75,7 +71,7 @@ struct ProjectRow {
 impl ProjectRow {
     fn into_project(self) -> Result<Project, Error> {
         Ok(Project {
-            role: parsed_role(self.id, &self.role)?,
+            role: Role::of_row(self.id, &self.role)?,
             id: self.id,
             name: self.name,
             created_by: self.created_by,
@@ -91,14 +87,6 @@ struct MemberRow {
     name: String,
     role: String,
     created_at: DateTime<Utc>,
-}
-
-fn parsed_role(project: ProjectId, role: &str) -> Result<Role, Error> {
-    role.parse().map_err(|what| Error::Inconsistent {
-        table: "project_members",
-        id: project.to_string(),
-        what,
-    })
 }
 
 pub(super) async fn insert(tx: &mut Tx, project: &Project) -> Result<(), Error> {
@@ -142,19 +130,6 @@ pub(super) async fn for_user(
     row.map(ProjectRow::into_project).transpose()
 }
 
-pub(super) async fn role_of(
-    tx: &mut Tx,
-    project: ProjectId,
-    user: UserId,
-) -> Result<Option<Role>, Error> {
-    let role: Option<String> = on_tx!(tx, |conn| sqlx::query_scalar(ROLE_OF)
-        .bind(project)
-        .bind(user)
-        .fetch_optional(conn)
-        .await)?;
-    role.map(|role| parsed_role(project, &role)).transpose()
-}
-
 pub(super) async fn members(tx: &mut Tx, id: ProjectId) -> Result<Vec<Member>, Error> {
     let rows: Vec<MemberRow> = on_tx!(tx, |conn| sqlx::query_as(MEMBERS)
         .bind(id)
@@ -163,7 +138,7 @@ pub(super) async fn members(tx: &mut Tx, id: ProjectId) -> Result<Vec<Member>, E
     rows.into_iter()
         .map(|row| {
             Ok(Member {
-                role: parsed_role(id, &row.role)?,
+                role: Role::of_row(id, &row.role)?,
                 user: row.user_id,
                 email: row.email,
                 name: row.name,
