@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use reqwest::{Client, Method};
+use http_body_util::{BodyExt, Full};
+use reqwest::Client;
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use serde_json::json;
+use spheroctl::kit::lifecycle::Lifecycle;
 use tokio::net::TcpStream;
 
 use crate::support::process::Process;
@@ -21,32 +24,38 @@ async fn a_server_without_file_descriptors_serves_on_and_recovers() {
     let lab = product.lab(&server).await;
     let image = lab.upload("a.png", pictures::png(1)).await;
     let path = lab.images_path("b.png").await;
-    let most = server.open_files() + 20;
-    limit_files(&server, most as u64);
     let address = server.public().await;
     let address = address.trim_start_matches("http://");
+    let mut kept = Kept::open(address, &lab.token).await;
+    assert_eq!(
+        kept.ask("GET", "/api/v1/projects", "", Vec::new()).await,
+        200
+    );
+    let most = server.open_files() + 20;
+    limit_files(&server, most as u64);
     let mut crowd = Vec::new();
     for _ in 0..most {
         // The kernel takes them in; the server cannot.
-        crowd.push(
-            TcpStream::connect(address)
-                .await
-                .expect("a place in the backlog"),
-        );
+        let newcomer = TcpStream::connect(address).await;
+        crowd.push(newcomer.expect("a place in the backlog"));
     }
     server.says("cannot accept connections").await;
-    // Whoever is connected is served, unless it takes another file.
     assert_eq!(server.probe("/livez").await, Some(200));
-    lab.get("/api/v1/projects").await;
-    lab.submit(&image, 1).await;
-    // Where a descriptor comes free for a moment, an upload may get it.
+    // Whoever is connected is served by what is open; what takes another file is put off until one is free.
+    eventually("projects are listed", DEADLINE, async || {
+        kept.ask("GET", "/api/v1/projects", "", Vec::new()).await == 200
+    })
+    .await;
+    let job = json!({ "image_id": image }).to_string();
+    eventually("a job is accepted", DEADLINE, async || {
+        kept.ask("POST", "/api/v1/jobs", "one", job.clone().into())
+            .await
+            == 202
+    })
+    .await;
     eventually("an upload is put off", DEADLINE, async || {
-        let upload = lab
-            .request(Method::POST, &path)
-            .header("idempotency-key", unique_prefix())
-            .body(pictures::png(2));
-        let answer = upload.send().await.expect("an answer");
-        answer.status() == 503 && answer.headers().contains_key("retry-after")
+        let key = unique_prefix();
+        kept.ask("POST", &path, &key, pictures::png(2)).await == 503
     })
     .await;
     let stood = crowd.len();
@@ -63,6 +72,59 @@ async fn a_server_without_file_descriptors_serves_on_and_recovers() {
         "F29: {most} files at most, {stood} connections more; served on, 503 for an upload, then recovered"
     );
     assert_eq!(product.number("select count(*) from queue_jobs").await, 1);
+}
+
+/// One connection and no other: a client with a pool may take a new one, which nobody accepts.
+struct Kept {
+    requests: hyper::client::conn::http1::SendRequest<Full<Bytes>>,
+    host: String,
+    token: String,
+    lifecycle: Lifecycle,
+}
+
+impl Kept {
+    async fn open(address: &str, token: &str) -> Self {
+        let stream = TcpStream::connect(address).await.expect("a connection");
+        let io = hyper_util::rt::TokioIo::new(stream);
+        let (requests, connection) = hyper::client::conn::http1::handshake(io)
+            .await
+            .expect("HTTP/1.1");
+        let lifecycle = Lifecycle::new();
+        lifecycle.spawn("client", connection);
+        Self {
+            requests,
+            host: address.to_owned(),
+            token: token.to_owned(),
+            lifecycle,
+        }
+    }
+
+    /// The status of the answer, which is a success or 503 with the time to come back.
+    async fn ask(&mut self, method: &str, path: &str, key: &str, body: Vec<u8>) -> u16 {
+        let request = http::Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", &self.host)
+            .header("authorization", format!("Bearer {}", self.token))
+            .header("content-type", "application/json")
+            .header("idempotency-key", key)
+            .body(Full::from(body))
+            .expect("a request");
+        self.requests.ready().await.expect("the connection is kept");
+        let answer = self.requests.send_request(request).await;
+        let (head, body) = answer.expect("an answer").into_parts();
+        body.collect().await.expect("a whole answer");
+        let later = head.headers.contains_key("retry-after");
+        let good = head.status.is_success() || head.status == 503 && later;
+        assert!(good, "{head:?}");
+        head.status.as_u16()
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        self.lifecycle.stop();
+    }
 }
 
 fn limit_files(process: &Process, most: u64) {
