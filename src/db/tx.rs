@@ -144,6 +144,5 @@ macro_rules! execute {
             .execute(conn)
             .await
             .map(|done| done.rows_affected()))
-        .map_err($crate::db::Error::from)
     };
 }
