@@ -6,8 +6,8 @@ use axum::response::{AppendHeaders, IntoResponse, Response};
 use futures::TryStreamExt;
 use http::{HeaderMap, StatusCode, header};
 
+use crate::domain::access::Role;
 use crate::domain::images;
-use crate::domain::projects::Role;
 use crate::files::{BadRange, ByteRange};
 use crate::http::{Path, Problem};
 use crate::kit::hex::hex;

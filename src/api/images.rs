@@ -3,8 +3,8 @@
 use axum::extract::State;
 use http::Uri;
 
+use crate::domain::access::Role;
 use crate::domain::images::{self, Image};
-use crate::domain::projects::Role;
 use crate::http::{Json, Path, Query};
 use crate::kit::id::{ImageId, ProjectId};
 

@@ -5,7 +5,8 @@ use axum::response::IntoResponse;
 use http::StatusCode;
 use serde::Deserialize;
 
-use crate::domain::projects::{self, Member, Role};
+use crate::domain::access::Role;
+use crate::domain::projects::{self, Member};
 use crate::http::{Json, Path};
 use crate::kit::id::{ProjectId, UserId};
 

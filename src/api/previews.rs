@@ -6,8 +6,8 @@ use http::header;
 use serde::Deserialize;
 
 use crate::domain::Error;
+use crate::domain::access::Role;
 use crate::domain::images::{self, Image};
-use crate::domain::projects::Role;
 use crate::http::{Path, Problem, Query};
 use crate::kit::compute::ComputeError;
 use crate::kit::id::ImageId;

@@ -125,6 +125,9 @@ fn from_files(cause: &files::Error, error: &Error) -> Problem {
             tracing::error!(%error, "an upload was refused: {error}");
             Problem::storage_full()
         }
+        files::Error::TooManyOpen => {
+            unavailable("file-store-busy", "the file store is busy", error)
+        }
         files::Error::Aborted(why) => Problem::bad_request(
             "broken-body",
             format!("the body ended before it was complete: {why}"),
@@ -190,6 +193,8 @@ mod tests {
             (Error::IdempotencyMismatch, 422),
             (Error::InFlight, 409),
             (db::Error::PoolExhausted.into(), 503),
+            (files::Error::StorageFull.into(), 507),
+            (files::Error::TooManyOpen.into(), 503),
             (crate::state::Error::Unavailable("gone".into()).into(), 503),
             (Error::Internal("a secret".into()), 500),
         ] {

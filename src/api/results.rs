@@ -6,9 +6,9 @@ use http::{StatusCode, header};
 use serde::Deserialize;
 
 use crate::domain::access::Principal;
+use crate::domain::access::Role;
 use crate::domain::images::{self, Image};
 use crate::domain::jobs::{Job, Status};
-use crate::domain::projects::Role;
 use crate::domain::segmentations;
 use crate::http::{Json, Path, Problem, Query};
 use crate::kit::id::JobId;
@@ -210,7 +210,7 @@ async fn found(api: &Api, principal: &Principal, id: JobId) -> Answer<Found> {
         return Err(no_result(&job));
     }
     let image = images::find(&api.db, principal, job.image, Role::Viewer).await?;
-    let stored = segmentations::of_job(&api.db, &api.files, id).await?;
+    let stored = segmentations::of_job(&api.db, &api.files, &api.compute, id).await?;
     let (_, result) = stored.ok_or_else(|| no_result(&job))?;
     Ok(Found { job, image, result })
 }

@@ -123,7 +123,7 @@ impl Tx {
 }
 
 /// Runs one body, compiled once per dialect, on the connection of a [`Tx`]; both must give the same type:
-/// `on_tx!(tx, |conn| sqlx::query(TEXT).bind(id).execute(conn).await.map(|done| done.rows_affected()))?`.
+/// `on_tx!(tx, |conn| sqlx::query_as(TEXT).bind(id).fetch_optional(conn).await)?`. What gives no rows is [`execute!`]'s.
 #[macro_export]
 macro_rules! on_tx {
     ($tx:expr, |$conn:ident| $body:expr) => {
@@ -131,5 +131,18 @@ macro_rules! on_tx {
             $crate::db::Connection::Postgres($conn) => $body,
             $crate::db::Connection::Sqlite($conn) => $body,
         }
+    };
+}
+
+/// Runs a statement with its parameters on a [`Tx`] and gives the number of rows that it changed. A guarded write is
+/// `Ok(execute!(tx, COMPLETE, id, attempt)? == 1)`: false where another was faster.
+#[macro_export]
+macro_rules! execute {
+    ($tx:expr, $statement:expr $(, $value:expr)* $(,)?) => {
+        $crate::on_tx!($tx, |conn| ::sqlx::query($statement)
+            $(.bind($value))*
+            .execute(conn)
+            .await
+            .map(|done| done.rows_affected()))
     };
 }

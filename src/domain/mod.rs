@@ -7,6 +7,7 @@ pub mod files;
 pub mod idempotency;
 pub mod images;
 pub mod jobs;
+pub mod leftovers;
 pub mod projects;
 pub mod push;
 pub mod segmentations;

@@ -27,8 +27,9 @@ use tokio_util::io::ReaderStream;
 use uuid::Uuid;
 
 pub use error::Error;
-pub use keys::{file_key, result_key};
+pub use keys::{Kind, file_key, kind_of, result_key};
 pub use range::{BadRange, ByteRange};
+pub use sweep::Look;
 
 /// Bytes are handed to the store in parts of this size: what one upload holds in memory.
 const PART_BYTES: usize = 4 << 20;
@@ -104,7 +105,7 @@ impl FileStore {
 
     /// Stores a stream under `key`, which is new, at most `cap_bytes`, waiting at most `idle_timeout` for each piece.
     /// Nothing is visible before all of it is durable. Of a put that failed or was dropped no object remains; what the
-    /// disk did not let go of is swept later ([`FileStore::remove_abandoned`]).
+    /// disk did not let go of is swept later ([`FileStore::look_through`]).
     ///
     /// # Errors
     /// [`Error::TooLarge`] above the cap, [`Error::Aborted`] when the stream fails or falls silent,
@@ -202,10 +203,9 @@ impl FileStore {
     pub async fn open_for_decode(&self, key: &str) -> Result<BufReader<File>, Error> {
         let path = self.store.path_to_filesystem(&location(key)?)?;
         let key = key.to_owned();
-        blocking(move || match File::open(path) {
-            Ok(file) => Ok(BufReader::with_capacity(READ_AHEAD_BYTES, file)),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(Error::NotFound(key)),
-            Err(error) => Err(Error::Failed(format!("{key}: {error}"))),
+        blocking(move || {
+            let file = File::open(path).map_err(|error| Error::of_system(&key, &error))?;
+            Ok(BufReader::with_capacity(READ_AHEAD_BYTES, file))
         })
         .await
     }

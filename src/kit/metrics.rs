@@ -38,6 +38,11 @@ pub fn upload_failed(reason: &'static str) {
     counter!("spheroctl_upload_failures_total", "reason" => reason).increment(1);
 }
 
+/// Files that were removed from the file store because nobody lists them: `unfinished` uploads, `unlisted` objects.
+pub fn files_swept(kind: &'static str, count: u64) {
+    counter!("spheroctl_files_swept_total", "kind" => kind).increment(count);
+}
+
 /// A job's run that ended: `completed`, `failed`, `dead`, `cancelled`, `fenced`.
 pub fn job_finished(outcome: &'static str, took: Duration) {
     histogram!("spheroctl_job_duration_seconds", "outcome" => outcome).record(took.as_secs_f64());

@@ -35,6 +35,7 @@ pub fn start_worker(app: &App) -> Worker {
         instance: app.instance.clone(),
         reap_interval: Duration::from_millis(app.settings.queue.reap_interval_ms),
         reconcile_interval: Duration::from_millis(app.settings.queue.reconcile_interval_ms),
+        unlisted_age: Duration::from_secs(app.settings.files.unlisted_age_s),
     };
     upkeep.start(&app.lifecycle);
     let segmenter = Builtin {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use config::Value;
 
 use super::error::Error;
-use super::load::Layer;
+use super::layers::Layer;
 use super::schema::{Raw, schema};
 
 /// A variable and what it sets.

@@ -6,7 +6,7 @@ use std::path::Path;
 use config::Value;
 
 use super::error::Error;
-use super::load::{Layer, read_bounded};
+use super::layers::{Layer, read_bounded};
 use super::schema::{Raw, SECRETS, schema};
 
 const PREFIX: &str = "SPHEROCTL__";

@@ -2,7 +2,7 @@
 
 /// A day in milliseconds: the longest of any wait.
 const DAY_MS: i64 = 86_400_000;
-/// A year in seconds: the longest life of a session.
+/// A year in seconds: the longest life of a session and of a file that nobody lists.
 const YEAR_S: i64 = 31_536_000;
 /// The largest number that JSON readers hold exactly (2^53).
 const EXACT_MAX: i64 = 1 << 53;
@@ -38,6 +38,8 @@ pub(super) const RANGES: &[(&str, i64, i64)] = &[
     // 2 GiB: the largest upload that is promised and tested.
     ("files.upload_bytes_max", 1, 1 << 31),
     ("files.project_bytes_max", 1, EXACT_MAX),
+    // A row follows its object within the request, which balancers end after minutes.
+    ("files.unlisted_age_s", 3_600, YEAR_S),
     ("auth.session_idle_s", 1, YEAR_S),
     ("auth.session_absolute_s", 1, YEAR_S),
     ("auth.sign_in_link_s", 1, 86_400),

@@ -1,13 +1,13 @@
 //! Merges the layers, checks the whole, and remembers where every value comes from.
 
 use std::collections::BTreeMap;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use config::{Config, ConfigError, Map, Source, Value, ValueKind};
+use config::{Config, ConfigError, Source, Value, ValueKind};
 
 use super::error::Error;
-use super::schema::{FILE_BYTES_MAX, Raw, flat, is_secret, parse, schema};
+use super::layers::{Layer, Merged, read_bounded};
+use super::schema::{Raw, flat, is_secret, parse, schema};
 use super::sections::Settings;
 use super::{aliases, environment, redact, validate};
 
@@ -59,7 +59,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, Error> {
     gathered.flags(&sources.flags);
     let (merged, warnings) = gathered.merge()?;
     Error::all(validate::problems(&merged))?;
-    let entries = merged.entries();
+    let entries = entries(&merged.values);
     let settings = merged
         .tables
         .try_deserialize()
@@ -71,71 +71,13 @@ pub fn load(sources: &Sources) -> Result<Loaded, Error> {
     })
 }
 
-/// One layer: typed values by key, and what was found on the way.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Layer {
-    pub(super) values: BTreeMap<String, Value>,
-    pub(super) warnings: Vec<String>,
-}
-
-impl Source for Layer {
-    fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
-        Box::new(self.clone())
-    }
-
-    fn collect(&self) -> Result<Map<String, Value>, ConfigError> {
-        Ok(self.values.clone().into_iter().collect())
-    }
-}
-
-/// All layers merged.
-#[derive(Debug)]
-pub(super) struct Merged {
-    tables: Config,
-    values: BTreeMap<String, Value>,
-}
-
-impl Merged {
-    /// Every key with its value.
-    pub(super) fn values(&self) -> &BTreeMap<String, Value> {
-        &self.values
-    }
-
-    /// The number under `key`; 0 where it is no number.
-    pub(super) fn number(&self, key: &str) -> i64 {
-        match self.values.get(key).map(|value| &value.kind) {
-            Some(ValueKind::I64(number)) => *number,
-            _ => 0,
-        }
-    }
-
-    /// The text under `key`; empty where it is no text.
-    pub(super) fn text(&self, key: &str) -> &str {
-        match self.values.get(key).map(|value| &value.kind) {
-            Some(ValueKind::String(text)) => text,
-            _ => "",
-        }
-    }
-
-    /// The error that says what is expected of the value under `key`.
-    pub(super) fn refuse(&self, key: &str, expected: impl Into<String>) -> Error {
-        let value = self.values.get(key);
-        Error::Value {
-            key: key.to_owned(),
-            found: value.map_or_else(String::new, |value| redact::shown(key, &value.kind)),
-            origin: value.and_then(Value::origin).unwrap_or_default().to_owned(),
-            expected: expected.into(),
-        }
-    }
-
-    fn entries(&self) -> Vec<Entry> {
-        let entry = |(key, value): (&String, &Value)| Entry {
-            key: key.clone(),
-            value: redact::json(key, &value.kind),
-            origin: value.origin().unwrap_or_default().to_owned(),
-        };
-        self.values.iter().map(entry).collect()
-    }
+fn entries(values: &BTreeMap<String, Value>) -> Vec<Entry> {
+    let entry = |(key, value): (&String, &Value)| Entry {
+        key: key.clone(),
+        value: redact::json(key, &value.kind),
+        origin: value.origin().unwrap_or_default().to_owned(),
+    };
+    values.iter().map(entry).collect()
 }
 
 #[derive(Debug, Default)]
@@ -224,19 +166,6 @@ impl Gathered {
         let values = flat(tables.collect().map_err(inconsistent)?);
         Ok((Merged { tables, values }, warnings))
     }
-}
-
-/// The text of a file, refused above [`FILE_BYTES_MAX`]; the error says why.
-pub(super) fn read_bounded(path: &Path) -> Result<String, String> {
-    let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
-    let mut text = String::new();
-    file.take(FILE_BYTES_MAX + 1)
-        .read_to_string(&mut text)
-        .map_err(|error| error.to_string())?;
-    if text.len() as u64 > FILE_BYTES_MAX {
-        return Err(format!("larger than {FILE_BYTES_MAX} bytes"));
-    }
-    Ok(text)
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@
 mod aliases;
 mod environment;
 mod error;
+mod layers;
 mod limits;
 mod load;
 mod redact;

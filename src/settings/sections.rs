@@ -192,6 +192,8 @@ pub struct Files {
     pub upload_bytes_max: u64,
     /// Most bytes that one project may hold.
     pub project_bytes_max: u64,
+    /// Unfinished uploads, and objects that no row lists, are removed at this age.
+    pub unlisted_age_s: u64,
 }
 
 /// Sessions, passwords and sign-in.

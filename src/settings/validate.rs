@@ -4,8 +4,8 @@ use config::ValueKind;
 use tracing_subscriber::EnvFilter;
 
 use super::error::Error;
+use super::layers::Merged;
 use super::limits::{CHOICES, RANGES};
-use super::load::Merged;
 use super::schema::SECRETS;
 
 /// The schemes of a database, a Redis and a web address.
@@ -55,7 +55,7 @@ fn choices(merged: &Merged, problems: &mut Vec<Error>) {
 
 fn texts(merged: &Merged, problems: &mut Vec<Error>) {
     // A line break in any value is a mistake in a file, and would split log lines and headers.
-    for (key, value) in merged.values() {
+    for (key, value) in &merged.values {
         if let ValueKind::String(text) = &value.kind
             && text.contains(char::is_control)
         {

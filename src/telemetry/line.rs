@@ -9,21 +9,32 @@ use tracing_subscriber::fmt::format::{JsonFields, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormattedFields};
 use tracing_subscriber::registry::LookupSpan;
 
-use super::logs::{Form, Options};
+use crate::kit::clock::SharedClock;
 
 /// Names that every JSON line has; an event's field of the same name gets an underscore behind it.
 const RESERVED: &[&str] = &["timestamp", "level", "target", "msg", "instance", "role"];
 
+/// How lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// For a person.
+    Text {
+        /// Whether levels are coloured.
+        colour: bool,
+    },
+    /// For a collector.
+    Json,
+}
+
 /// The formatter of a process's lines. Span fields are kept as JSON by [`JsonFields`].
 pub(super) struct Line {
-    options: Options,
+    pub(super) form: Form,
+    pub(super) instance: String,
+    pub(super) role: &'static str,
+    pub(super) clock: SharedClock,
 }
 
 impl Line {
-    pub(super) fn new(options: Options) -> Self {
-        Self { options }
-    }
-
     fn text(&self, out: &mut Writer<'_>, line: &Parts, colour: bool) -> fmt::Result {
         let level = format!("{:>5}", line.level);
         let level = if colour {
@@ -41,7 +52,7 @@ impl Line {
     }
 
     fn json(&self, out: &mut Writer<'_>, line: &Parts) -> fmt::Result {
-        let Options { instance, role, .. } = &self.options;
+        let Self { instance, role, .. } = self;
         write!(
             out,
             "{{\"timestamp\":\"{}\",\"level\":\"{}\",\"target\":{},\"msg\":{},\"instance\":{},\"role\":\"{role}\"",
@@ -73,7 +84,7 @@ where
         mut out: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        let now = self.options.clock.now();
+        let now = self.clock.now();
         let mut line = Parts {
             timestamp: now.format("%Y-%m-%dT%H:%M:%S%.6fZ").to_string(),
             level: *event.metadata().level(),
@@ -88,7 +99,7 @@ where
             let fields = extensions.get::<FormattedFields<JsonFields>>();
             line.inherit(fields.map_or("", |fields| &fields.fields));
         }
-        match self.options.form {
+        match self.form {
             Form::Text { colour } => self.text(&mut out, &line, colour),
             Form::Json => self.json(&mut out, &line),
         }

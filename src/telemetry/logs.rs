@@ -12,21 +12,10 @@ use tracing_subscriber::fmt::format::JsonFields;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt};
 
+pub use super::line::Form;
 use super::line::Line;
 
 use crate::kit::clock::SharedClock;
-
-/// How lines look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
-    /// For a person.
-    Text {
-        /// Whether levels are coloured.
-        colour: bool,
-    },
-    /// For a collector.
-    Json,
-}
 
 /// Where lines go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,7 +117,12 @@ where
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(writer)
         .fmt_fields(JsonFields::new())
-        .event_format(Line::new(options))
+        .event_format(Line {
+            form: options.form,
+            instance: options.instance,
+            role: options.role,
+            clock: options.clock,
+        })
         .with_filter(filter);
     Ok(tracing_subscriber::registry().with(lines))
 }

@@ -1,5 +1,5 @@
 //! What some worker must do now and then: take dead workers' jobs, offer what the queue has lost, delete what has
-//! expired. One table, one runner; of many workers the one that gets the task's lease in the state store does it.
+//! expired and what nobody lists. One table, one runner; of many workers the one that gets the task's lease in the state store does it.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::db::{Db, run_tx};
 use crate::domain::jobs::Jobs;
-use crate::domain::{Error, idempotency};
+use crate::domain::{Error, idempotency, leftovers};
 use crate::events::log::SharedLog;
 use crate::files::FileStore;
 use crate::kit::clock::SharedClock;
@@ -18,8 +18,11 @@ use crate::state::{SharedState, When};
 /// Idempotency records are looked through this often, and so many are deleted at once.
 const EXPIRE_INTERVAL: Duration = Duration::from_secs(600);
 const EXPIRE_MAX: u32 = 1_000;
-/// An upload to which nothing was written for so long was left behind by a process that died.
-const ABANDONED_AFTER: Duration = Duration::from_secs(3_600);
+/// A part of the file store is looked through this often; a million files take 17 h.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(300);
+/// Where the next part begins is kept in the state store, under this key and for so long; without it at the beginning.
+const SWEEP_AFTER: &str = "upkeep:sweep:after";
+const SWEEP_AFTER_LIFETIME: Duration = Duration::from_secs(86_400);
 
 /// The periodic tasks. Clones share the handles.
 #[derive(Debug, Clone)]
@@ -30,7 +33,7 @@ pub struct Upkeep {
     pub db: Db,
     /// Where old records are dropped.
     pub log: SharedLog,
-    /// Where uploads are left behind.
+    /// Where files are left behind.
     pub files: FileStore,
     /// Where the leases of tasks are.
     pub state: SharedState,
@@ -42,6 +45,8 @@ pub struct Upkeep {
     pub reap_interval: Duration,
     /// Interval of the search for jobs that the queue has lost.
     pub reconcile_interval: Duration,
+    /// Age at which files that nobody lists are removed.
+    pub unlisted_age: Duration,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -49,6 +54,7 @@ enum Task {
     Reap,
     Reconcile,
     Expire,
+    Sweep,
 }
 
 impl Task {
@@ -57,6 +63,7 @@ impl Task {
             Self::Reap => "reap",
             Self::Reconcile => "reconcile",
             Self::Expire => "expire",
+            Self::Sweep => "sweep",
         }
     }
 }
@@ -68,6 +75,7 @@ impl Upkeep {
             (Task::Reap, self.reap_interval),
             (Task::Reconcile, self.reconcile_interval),
             (Task::Expire, EXPIRE_INTERVAL),
+            (Task::Sweep, SWEEP_INTERVAL),
         ];
         for (task, interval) in tasks {
             let (upkeep, draining) = (self.clone(), lifecycle.clone());
@@ -113,7 +121,6 @@ impl Upkeep {
             Task::Reconcile => self.jobs.reconcile().await.map(drop),
             Task::Expire => {
                 let now = self.clock.now();
-                self.files.remove_abandoned(now, ABANDONED_AFTER).await?;
                 self.log
                     .expire()
                     .await
@@ -122,6 +129,22 @@ impl Upkeep {
                     idempotency::expire(tx, now, EXPIRE_MAX).await.map(drop)
                 })
             }
+            Task::Sweep => self.sweep().await,
         }
+    }
+
+    async fn sweep(&self) -> Result<(), Error> {
+        let after = self.state.get(SWEEP_AFTER).await?;
+        let after = after.and_then(|key| String::from_utf8(key.into()).ok());
+        let before = self.clock.now() - self.unlisted_age;
+        match leftovers::sweep(&self.db, &self.files, before, after.as_deref()).await? {
+            Some(next) => {
+                self.state
+                    .put(SWEEP_AFTER, next.into(), SWEEP_AFTER_LIFETIME, When::Always)
+                    .await?;
+            }
+            None => drop(self.state.delete(SWEEP_AFTER).await?),
+        }
+        Ok(())
     }
 }

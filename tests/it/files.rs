@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::{Stream, StreamExt, TryStreamExt};
 use sha2::{Digest, Sha256};
-use spheroctl::files::{ByteRange, Error, FileStore, Stored, file_key, result_key};
+use spheroctl::files::{ByteRange, Error, FileStore, Look, Stored, file_key, result_key};
 use spheroctl::kit::clock::{Clock, SystemClock};
 use spheroctl::kit::id::{FileId, JobId, ProjectId};
 
@@ -402,12 +402,48 @@ async fn what_a_killed_process_left_is_swept_and_nothing_else() {
     bench.put(b"whole", CAP).await.unwrap();
     std::fs::write(format!("{}#7", bench.path().display()), "half").unwrap();
     std::fs::write(bench.dir.path().join("store-id#123"), "half").unwrap();
-    let hour = Duration::from_secs(3_600);
-    let swept = bench.store.remove_abandoned(SystemClock.now(), hour).await;
-    assert_eq!(swept.unwrap(), 0);
-    let later = SystemClock.now() + 2 * hour;
-    let swept = bench.store.remove_abandoned(later, hour).await;
-    assert_eq!(swept.unwrap(), 2);
+    let look = async |age: Duration| {
+        let before = SystemClock.now() + Duration::from_secs(3_600) - age;
+        bench.store.look_through(before, None, 100).await.unwrap()
+    };
+    assert_eq!(look(Duration::from_secs(7_200)).await, Look::default());
+    let found = look(Duration::ZERO).await;
+    let objects = [bench.key.clone(), MARKER.to_owned()];
+    assert_eq!((found.removed, &found.old[..]), (2, &objects[..]));
+    assert_eq!(found.next, None);
     assert_eq!(bench.left(), [bench.path()]);
     bench.store.ping().await.unwrap();
+}
+
+#[tokio::test]
+async fn parts_of_any_size_make_the_whole_store() {
+    let bench = Bench::new().await;
+    let mut keys: Vec<String> = ["a", "a/b", "a/b/c", "a1", "b/a", "b/a-", "b/a/a", "c/c/c/c"]
+        .iter()
+        .map(|folder| format!("{folder}/file"))
+        .collect();
+    for key in &keys {
+        bench.store.put_bytes(key, "x".into()).await.unwrap();
+    }
+    keys.push(MARKER.to_owned());
+    keys.sort();
+    let before = SystemClock.now() + Duration::from_secs(60);
+    for size in 1..=keys.len() + 1 {
+        let (mut seen, mut after) = (Vec::new(), None::<String>);
+        loop {
+            let look = bench
+                .store
+                .look_through(before, after.as_deref(), size)
+                .await
+                .unwrap();
+            assert!(look.old.len() <= size);
+            seen.extend(look.old);
+            after = look.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        seen.sort();
+        assert_eq!(seen, keys, "in parts of {size}");
+    }
 }

@@ -5,7 +5,9 @@ use std::time::Duration;
 use reqwest::{Method, RequestBuilder, Response};
 use serde_json::{Value, json};
 
-use crate::support::app::{TestApp, start, start_without_worker, text};
+use crate::support::app::{
+    TestApp, start, start_with, start_without_worker, start_without_worker_with, text,
+};
 use crate::support::{eventually, pictures};
 
 /// A segmentation of a small picture, on a machine that does other things too.
@@ -328,6 +330,49 @@ async fn a_wait_has_an_end() {
         took >= Duration::from_secs(1) && took < Duration::from_secs(10),
         "{took:?}"
     );
+}
+
+#[tokio::test]
+async fn with_the_queue_off_every_answer_waits_for_the_result() {
+    let off = ("queue.enabled", "false");
+    let test = start_with(&[off]).await;
+    let image_id = image(&test, "a.png", pictures::png(1)).await;
+    let job = json!({ "image_id": image_id });
+    let answer = submitting(&test, "k", job.clone()).send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+    assert_eq!(answer.headers()["preference-applied"], "wait=60");
+    assert_eq!(answer.json::<Value>().await.unwrap()["status"], "completed");
+    let answer = batch(&test, "b", vec![job.clone(), job])
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(answer.status(), 200);
+    let jobs: Value = answer.json().await.unwrap();
+    let completed = |job: &&Value| job["status"] == "completed";
+    assert_eq!(
+        jobs["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(completed)
+            .count(),
+        2
+    );
+    // The job is queued all the same: one that nobody takes is there after the wait.
+    let test = start_without_worker_with(&[off, ("queue.wait_max_ms", "300")]).await;
+    let image_id = image(&test, "a.png", pictures::png(1)).await;
+    let job = json!({ "image_id": image_id });
+    // A client that wishes to wait longer waits no longer, and one that does not wish to waits, too.
+    for (key, wish) in [("k1", "wait=50"), ("k2", "respond-async")] {
+        let answer = submitting(&test, key, job.clone())
+            .header("prefer", wish)
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(answer.status(), 202);
+        assert_eq!(answer.headers()["preference-applied"], "wait=0");
+        assert_eq!(answer.json::<Value>().await.unwrap()["status"], "queued");
+    }
 }
 
 #[tokio::test]

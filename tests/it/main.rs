@@ -10,6 +10,7 @@ mod http;
 mod images;
 mod jobs_api;
 mod kafka_members;
+mod leftovers;
 mod outbox;
 mod projects;
 mod roles;

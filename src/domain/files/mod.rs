@@ -60,6 +60,14 @@ pub async fn bytes_of(tx: &mut Tx, project: ProjectId) -> Result<u64, Error> {
     Ok(store::bytes_of(tx, project).await?)
 }
 
+/// The keys of those of these files that are listed.
+///
+/// # Errors
+/// Only the database's own.
+pub async fn keys_of(tx: &mut Tx, files: &[FileId]) -> Result<Vec<String>, Error> {
+    Ok(store::keys_of(tx, files).await?)
+}
+
 fn as_hex<S: Serializer>(digest: &[u8; 32], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&hex(digest))
 }

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 
-use crate::db::{Error, Tx, on_tx};
+use crate::db::{Error, Tx, batch, execute, on_tx};
 use crate::kit::id::{FileId, ProjectId, UserId};
 
 use super::File;
@@ -22,6 +22,16 @@ const BYTES_OF: &str = "
     select cast(coalesce(sum(size_bytes), 0) as bigint)
     from files
     where project_id = $1";
+
+const KEYS_OF_POSTGRES: &str = "
+    select object_key
+    from files
+    where id in (select value::uuid from json_array_elements_text($1::json))";
+
+const KEYS_OF_SQLITE: &str = "
+    select object_key
+    from files
+    where id in (select unhex(value, '-') from json_each($1))";
 
 #[derive(FromRow)]
 struct FileRow {
@@ -61,19 +71,19 @@ impl FileRow {
 }
 
 pub(super) async fn insert(tx: &mut Tx, file: &File) -> Result<(), Error> {
-    on_tx!(tx, |conn| sqlx::query(INSERT)
-        .bind(file.id)
-        .bind(file.project)
-        .bind(file.uploaded_by)
-        .bind(&file.name)
-        .bind(file.size_bytes.cast_signed())
-        .bind(file.sha256.as_slice())
-        .bind(&file.media_type)
-        .bind(&file.object_key)
-        .bind(file.created_at)
-        .execute(conn)
-        .await
-        .map(drop))?;
+    execute!(
+        tx,
+        INSERT,
+        file.id,
+        file.project,
+        file.uploaded_by,
+        &file.name,
+        file.size_bytes.cast_signed(),
+        file.sha256.as_slice(),
+        &file.media_type,
+        &file.object_key,
+        file.created_at
+    )?;
     Ok(())
 }
 
@@ -91,4 +101,13 @@ pub(super) async fn bytes_of(tx: &mut Tx, project: ProjectId) -> Result<u64, Err
         .fetch_one(conn)
         .await)?;
     Ok(bytes.unsigned_abs())
+}
+
+pub(super) async fn keys_of(tx: &mut Tx, files: &[FileId]) -> Result<Vec<String>, Error> {
+    let files = batch::list(files)?;
+    let statement = tx.dialect().pick(KEYS_OF_POSTGRES, KEYS_OF_SQLITE);
+    Ok(on_tx!(tx, |conn| sqlx::query_scalar(statement)
+        .bind(files)
+        .fetch_all(conn)
+        .await)?)
 }

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 use sqlx::types::Json;
 
-use crate::db::{Error, Tx, on_tx};
+use crate::db::{Error, Tx, execute, on_tx};
 use crate::kit::id::UserId;
 
 const FIND: &str = "
@@ -57,15 +57,15 @@ pub(super) async fn insert(
     outcome: serde_json::Value,
     now: DateTime<Utc>,
 ) -> Result<(), Error> {
-    on_tx!(tx, |conn| sqlx::query(INSERT)
-        .bind(principal)
-        .bind(key)
-        .bind(request_sha256)
-        .bind(Json(&outcome))
-        .bind(now)
-        .execute(conn)
-        .await
-        .map(drop))?;
+    execute!(
+        tx,
+        INSERT,
+        principal,
+        key,
+        request_sha256,
+        Json(&outcome),
+        now
+    )?;
     Ok(())
 }
 
@@ -74,10 +74,5 @@ pub(super) async fn delete_older(
     before: DateTime<Utc>,
     limit: u32,
 ) -> Result<u64, Error> {
-    Ok(on_tx!(tx, |conn| sqlx::query(DELETE_OLDER)
-        .bind(before)
-        .bind(i64::from(limit))
-        .execute(conn)
-        .await
-        .map(|done| done.rows_affected()))?)
+    Ok(execute!(tx, DELETE_OLDER, before, i64::from(limit))?)
 }

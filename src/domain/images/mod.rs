@@ -11,7 +11,7 @@ use crate::kit::id::{FileId, ImageId, ProjectId};
 
 use super::access::{self, Principal};
 use super::files::File;
-use super::{Error, files, projects};
+use super::{Error, files};
 
 pub use upload::{Limits, Upload, Uploads};
 
@@ -48,7 +48,7 @@ pub async fn find(
     db: &Db,
     principal: &Principal,
     id: ImageId,
-    least: projects::Role,
+    least: access::Role,
 ) -> Result<Image, Error> {
     let mut tx = db.reader().await?;
     authorised(&mut tx, principal, id, least).await
@@ -62,7 +62,7 @@ pub async fn authorised(
     tx: &mut Tx,
     principal: &Principal,
     id: ImageId,
-    least: projects::Role,
+    least: access::Role,
 ) -> Result<Image, Error> {
     let found = store::by_id(tx, id).await?;
     let found = found.map(|image| {
@@ -99,6 +99,6 @@ pub async fn list(
     limit: u32,
 ) -> Result<Vec<Image>, Error> {
     let mut tx = db.reader().await?;
-    access::require(&mut tx, principal, project, projects::Role::Viewer).await?;
+    access::require(&mut tx, principal, project, access::Role::Viewer).await?;
     Ok(store::of_project(&mut tx, project, before, limit).await?)
 }

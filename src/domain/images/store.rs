@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use crate::db::{Error, Tx, on_tx};
+use crate::db::{Error, Tx, execute, on_tx};
 use crate::kit::id::{FileId, ImageId, ProjectId};
 
 use super::Image;
@@ -58,20 +58,20 @@ impl From<ImageRow> for Image {
 }
 
 pub(super) async fn insert(tx: &mut Tx, image: &Image) -> Result<(), Error> {
-    on_tx!(tx, |conn| sqlx::query(INSERT)
-        .bind(image.id)
-        .bind(image.project)
-        .bind(image.file)
-        .bind(&image.name)
-        .bind(image.width.cast_signed())
-        .bind(image.height.cast_signed())
-        .bind(image.pages.cast_signed())
-        .bind(image.bits_per_sample.cast_signed())
-        .bind(image.pixel_size_um)
-        .bind(image.created_at)
-        .execute(conn)
-        .await
-        .map(drop))?;
+    execute!(
+        tx,
+        INSERT,
+        image.id,
+        image.project,
+        image.file,
+        &image.name,
+        image.width.cast_signed(),
+        image.height.cast_signed(),
+        image.pages.cast_signed(),
+        image.bits_per_sample.cast_signed(),
+        image.pixel_size_um,
+        image.created_at
+    )?;
     Ok(())
 }
 

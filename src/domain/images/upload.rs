@@ -9,11 +9,11 @@ use futures::Stream;
 use sha2::{Digest, Sha256};
 
 use crate::db::{Db, Tx, run_tx};
+use crate::domain::Error;
 use crate::domain::access::{self, Principal};
 use crate::domain::files::{self, File};
 use crate::domain::idempotency::{Outcome, Request};
 use crate::domain::users::checked_name;
-use crate::domain::{Error, projects};
 use crate::events::outbox::{self, OutboxBell};
 use crate::events::types::FileStored;
 use crate::events::{Event, Fact};
@@ -92,7 +92,7 @@ impl Uploads {
             &mut tx,
             &upload.principal,
             upload.project,
-            projects::Role::Editor,
+            access::Role::Editor,
         )
         .await?;
         let announced = upload.announced_bytes.unwrap_or(0);

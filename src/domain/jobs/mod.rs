@@ -9,6 +9,7 @@ mod claim;
 mod end;
 mod facts;
 mod recover;
+mod status;
 mod store;
 mod submit;
 mod watch;
@@ -30,12 +31,13 @@ use crate::queue::SharedQueue;
 use crate::segment;
 use crate::settings;
 
+use super::Error;
 use super::access::{self, Principal};
 use super::push::Push;
-use super::{Error, projects};
 
 pub use claim::{Claimed, Hold};
 pub use end::{Failure, Finished};
+pub use status::Status;
 pub use submit::NewJob;
 
 pub use crate::queue::Depth;
@@ -113,55 +115,6 @@ impl Kind {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Segment => "segment",
-        }
-    }
-}
-
-/// Where a job stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Status {
-    /// Waits, perhaps for a later time.
-    Queued,
-    /// Somebody works on it.
-    Running,
-    /// Its result is there.
-    Completed,
-    /// It failed for good.
-    Dead,
-    /// Somebody stopped it.
-    Cancelled,
-}
-
-impl Status {
-    /// The name in texts and rows.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Queued => "queued",
-            Self::Running => "running",
-            Self::Completed => "completed",
-            Self::Dead => "dead",
-            Self::Cancelled => "cancelled",
-        }
-    }
-
-    /// Whether nothing more will happen to the job.
-    pub const fn is_final(self) -> bool {
-        matches!(self, Self::Completed | Self::Dead | Self::Cancelled)
-    }
-}
-
-impl std::str::FromStr for Status {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "queued" => Ok(Self::Queued),
-            "running" => Ok(Self::Running),
-            "completed" => Ok(Self::Completed),
-            "dead" => Ok(Self::Dead),
-            "cancelled" => Ok(Self::Cancelled),
-            other => Err(format!("{other:?} is not a job status")),
         }
     }
 }
@@ -265,7 +218,7 @@ impl Jobs {
     pub async fn find(&self, principal: &Principal, id: JobId) -> Result<Job, Error> {
         let mut job = {
             let mut tx = self.db.reader().await?;
-            authorised(&mut tx, principal, id, projects::Role::Viewer).await?
+            authorised(&mut tx, principal, id, access::Role::Viewer).await?
         };
         if job.status == Status::Running {
             job.progress = job
@@ -288,7 +241,7 @@ impl Jobs {
         limit: u32,
     ) -> Result<Vec<Job>, Error> {
         let mut tx = self.db.reader().await?;
-        access::require(&mut tx, principal, project, projects::Role::Viewer).await?;
+        access::require(&mut tx, principal, project, access::Role::Viewer).await?;
         Ok(store::of_project(&mut tx, project, status, before, limit).await?)
     }
 
@@ -313,7 +266,7 @@ async fn authorised(
     tx: &mut crate::db::Tx,
     principal: &Principal,
     id: JobId,
-    least: projects::Role,
+    least: access::Role,
 ) -> Result<Job, Error> {
     let found = store::by_id(tx, id).await?.map(|job| {
         let project = job.project;

@@ -101,13 +101,14 @@ impl Jobs {
         Ok(true)
     }
 
-    /// Offers every waiting row that the queue does not know, and takes running rows whose row lease ran out (the
-    /// queue has lost its memory and their owner is dead). Says how many were offered.
+    /// Offers every waiting row that the queue does not know, takes running rows whose row lease ran out (the queue has
+    /// lost its memory and their owner is dead), and tells the queue again who shall stop. Says how many were offered.
     ///
     /// # Errors
     /// When queue or database does not answer; the next round goes on.
     pub async fn reconcile(&self) -> Result<usize, Error> {
         self.take_forgotten().await?;
+        self.ask_again_to_stop().await?;
         let before = self.clock.now() - SETTLING;
         let mut after = None;
         let mut offered = 0;
@@ -149,6 +150,18 @@ impl Jobs {
                 self.queue.remove(&[job.id]).await?;
                 self.offer(&[job]).await;
             }
+        }
+        Ok(())
+    }
+
+    /// The queue may have been away when somebody cancelled a running job.
+    async fn ask_again_to_stop(&self) -> Result<(), Error> {
+        let cancelled = {
+            let mut tx = self.db.reader().await?;
+            store::running_to_stop(&mut tx, ROUND_MAX).await?
+        };
+        for id in cancelled {
+            self.queue.cancel(id).await?;
         }
         Ok(())
     }

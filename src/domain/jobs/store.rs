@@ -5,7 +5,7 @@ mod row;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use crate::db::{Error, Tx, batch, on_tx};
+use crate::db::{Error, Tx, batch, execute, on_tx};
 use crate::kit::id::{JobId, ProjectId};
 
 use super::{Job, JobError, Status};
@@ -69,6 +69,13 @@ const RUNNING_PAST_ROW_LEASE: &str = "
     where status = 'running' and lease_expires_at < $1
     order by lease_expires_at
     limit $2";
+
+const RUNNING_TO_STOP: &str = "
+    select id
+    from queue_jobs
+    where status = 'running' and cancel_requested_at is not null
+    order by lease_expires_at
+    limit $1";
 
 const START_POSTGRES: &str = "
     update queue_jobs
@@ -152,11 +159,7 @@ pub(super) async fn insert(tx: &mut Tx, jobs: &[Job]) -> Result<(), Error> {
     let rows: Vec<NewRow<'_>> = jobs.iter().map(NewRow::from).collect();
     let rows = batch::list(&rows)?;
     let statement = tx.dialect().pick(INSERT_POSTGRES, INSERT_SQLITE);
-    on_tx!(tx, |conn| sqlx::query(statement)
-        .bind(rows)
-        .execute(conn)
-        .await
-        .map(drop))?;
+    execute!(tx, statement, rows)?;
     Ok(())
 }
 
@@ -221,6 +224,13 @@ pub(super) async fn running_past_row_lease(
         .await)?)
 }
 
+pub(super) async fn running_to_stop(tx: &mut Tx, limit: usize) -> Result<Vec<JobId>, Error> {
+    Ok(on_tx!(tx, |conn| sqlx::query_scalar(RUNNING_TO_STOP)
+        .bind(limit as i64)
+        .fetch_all(conn)
+        .await)?)
+}
+
 pub(super) async fn start(
     tx: &mut Tx,
     ids: &[JobId],
@@ -248,12 +258,7 @@ pub(super) async fn open_attempts(tx: &mut Tx, jobs: &[Job], owner: &str) -> Res
     let statement = tx
         .dialect()
         .pick(OPEN_ATTEMPTS_POSTGRES, OPEN_ATTEMPTS_SQLITE);
-    on_tx!(tx, |conn| sqlx::query(statement)
-        .bind(attempts)
-        .bind(owner)
-        .execute(conn)
-        .await
-        .map(drop))?;
+    execute!(tx, statement, attempts, owner)?;
     Ok(())
 }
 
@@ -265,16 +270,16 @@ pub(super) async fn close_attempt(
     error: Option<&JobError>,
     now: DateTime<Utc>,
 ) -> Result<(), Error> {
-    on_tx!(tx, |conn| sqlx::query(CLOSE_ATTEMPT)
-        .bind(job)
-        .bind(attempt)
-        .bind(now)
-        .bind(outcome)
-        .bind(error.map(|error| error.class.as_str()))
-        .bind(error.map(|error| error.text.as_str()))
-        .execute(conn)
-        .await
-        .map(drop))?;
+    execute!(
+        tx,
+        CLOSE_ATTEMPT,
+        job,
+        attempt,
+        now,
+        outcome,
+        error.map(|error| error.class.as_str()),
+        error.map(|error| error.text.as_str())
+    )?;
     Ok(())
 }
 
@@ -286,13 +291,7 @@ pub(super) async fn prolong(
 ) -> Result<(), Error> {
     let jobs = batch::list(jobs)?;
     let statement = tx.dialect().pick(PROLONG_POSTGRES, PROLONG_SQLITE);
-    on_tx!(tx, |conn| sqlx::query(statement)
-        .bind(owner)
-        .bind(until)
-        .bind(jobs)
-        .execute(conn)
-        .await
-        .map(drop))?;
+    execute!(tx, statement, owner, until, jobs)?;
     Ok(())
 }
 
@@ -303,15 +302,7 @@ pub(super) async fn complete(
     segmenter: &str,
     now: DateTime<Utc>,
 ) -> Result<bool, Error> {
-    let changed = on_tx!(tx, |conn| sqlx::query(COMPLETE)
-        .bind(id)
-        .bind(attempt)
-        .bind(segmenter)
-        .bind(now)
-        .execute(conn)
-        .await
-        .map(|done| done.rows_affected()))?;
-    Ok(changed == 1)
+    Ok(execute!(tx, COMPLETE, id, attempt, segmenter, now)? == 1)
 }
 
 /// A failed run leaves the job `queued`, due at `due`, or `dead`.
@@ -323,19 +314,18 @@ pub(super) async fn fail(
     due: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> Result<bool, Error> {
-    let changed = on_tx!(tx, |conn| sqlx::query(FAIL)
-        .bind(job.id)
-        .bind(job.attempt)
-        .bind(status.name())
-        .bind(&error.class)
-        .bind(&error.text)
-        .bind(due)
-        .bind(now)
-        .bind(status.is_final().then_some(now))
-        .execute(conn)
-        .await
-        .map(|done| done.rows_affected()))?;
-    Ok(changed == 1)
+    Ok(execute!(
+        tx,
+        FAIL,
+        job.id,
+        job.attempt,
+        status.name(),
+        &error.class,
+        &error.text,
+        due,
+        now,
+        status.is_final().then_some(now)
+    )? == 1)
 }
 
 /// A run whose process died leaves the job `queued`, `cancelled` or `dead`.
@@ -346,18 +336,17 @@ pub(super) async fn crash(
     error: &JobError,
     now: DateTime<Utc>,
 ) -> Result<bool, Error> {
-    let changed = on_tx!(tx, |conn| sqlx::query(CRASH)
-        .bind(job.id)
-        .bind(job.attempt)
-        .bind(status.name())
-        .bind(&error.class)
-        .bind(&error.text)
-        .bind(now)
-        .bind(status.is_final().then_some(now))
-        .execute(conn)
-        .await
-        .map(|done| done.rows_affected()))?;
-    Ok(changed == 1)
+    Ok(execute!(
+        tx,
+        CRASH,
+        job.id,
+        job.attempt,
+        status.name(),
+        &error.class,
+        &error.text,
+        now,
+        status.is_final().then_some(now)
+    )? == 1)
 }
 
 pub(super) async fn hand_back(
@@ -385,14 +374,7 @@ async fn guarded(
     attempt: i64,
     now: DateTime<Utc>,
 ) -> Result<bool, Error> {
-    let changed = on_tx!(tx, |conn| sqlx::query(statement)
-        .bind(id)
-        .bind(attempt)
-        .bind(now)
-        .execute(conn)
-        .await
-        .map(|done| done.rows_affected()))?;
-    Ok(changed == 1)
+    Ok(execute!(tx, statement, id, attempt, now)? == 1)
 }
 
 pub(super) async fn cancel_queued(
@@ -400,13 +382,7 @@ pub(super) async fn cancel_queued(
     id: JobId,
     now: DateTime<Utc>,
 ) -> Result<bool, Error> {
-    let changed = on_tx!(tx, |conn| sqlx::query(CANCEL_QUEUED)
-        .bind(id)
-        .bind(now)
-        .execute(conn)
-        .await
-        .map(|done| done.rows_affected()))?;
-    Ok(changed == 1)
+    Ok(execute!(tx, CANCEL_QUEUED, id, now)? == 1)
 }
 
 pub(super) async fn request_cancel(
@@ -414,11 +390,6 @@ pub(super) async fn request_cancel(
     id: JobId,
     now: DateTime<Utc>,
 ) -> Result<(), Error> {
-    on_tx!(tx, |conn| sqlx::query(REQUEST_CANCEL)
-        .bind(id)
-        .bind(now)
-        .execute(conn)
-        .await
-        .map(drop))?;
+    execute!(tx, REQUEST_CANCEL, id, now)?;
     Ok(())
 }

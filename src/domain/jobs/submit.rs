@@ -7,10 +7,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::db::{self, Tx, run_tx};
-use crate::domain::access::Principal;
+use crate::domain::Error;
+use crate::domain::access::{self, Principal};
 use crate::domain::idempotency::{Outcome, Request};
 use crate::domain::images::{self, Image};
-use crate::domain::{Error, projects};
 use crate::events::outbox;
 use crate::kit::id::{ImageId, JobId};
 use crate::queue::Offer;
@@ -101,7 +101,7 @@ impl Jobs {
         let mut jobs = Vec::with_capacity(new.len());
         for (place, new) in new.iter().enumerate() {
             if let std::collections::hash_map::Entry::Vacant(entry) = images.entry(new.image_id) {
-                let role = projects::Role::Editor;
+                let role = access::Role::Editor;
                 entry.insert(images::authorised(tx, principal, new.image_id, role).await?);
             }
             jobs.push(self.accepted(principal, place, new, &images[&new.image_id])?);

@@ -3,7 +3,7 @@
 mod store;
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::db::{Db, Tx, run_tx};
 use crate::events::types::{MemberAdded, MemberRemoved};
@@ -11,7 +11,7 @@ use crate::events::{Event, Fact, outbox};
 use crate::kit::clock::Clock;
 use crate::kit::id::{ProjectId, UserId};
 
-use super::access::{self, Principal};
+use super::access::{self, Principal, Role};
 use super::users::checked_name;
 use super::{Error, users};
 
@@ -28,44 +28,6 @@ pub struct Project {
     pub created_at: DateTime<Utc>,
     /// The asking member's role in it.
     pub role: Role,
-}
-
-/// What a member may do, the least first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Role {
-    /// Looks.
-    Viewer,
-    /// Uploads, segments, corrects.
-    Editor,
-    /// Decides who else is in.
-    Owner,
-}
-
-impl Role {
-    /// The name in texts and rows.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Viewer => "viewer",
-            Self::Editor => "editor",
-            Self::Owner => "owner",
-        }
-    }
-}
-
-impl std::str::FromStr for Role {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "viewer" => Ok(Self::Viewer),
-            "editor" => Ok(Self::Editor),
-            "owner" => Ok(Self::Owner),
-            other => Err(format!(
-                "{other:?} is not a project role; use viewer, editor or owner"
-            )),
-        }
-    }
 }
 
 /// A member of a project.
@@ -137,12 +99,12 @@ pub async fn find(db: &Db, principal: &Principal, id: ProjectId) -> Result<Proje
     found.ok_or_else(|| Error::not_found("project", id))
 }
 
-/// A user's role in a project; `None` for strangers.
+/// Those of these projects that exist.
 ///
 /// # Errors
 /// Only the database's own.
-pub async fn role_of(tx: &mut Tx, project: ProjectId, user: UserId) -> Result<Option<Role>, Error> {
-    Ok(store::role_of(tx, project, user).await?)
+pub async fn known(tx: &mut Tx, projects: &[ProjectId]) -> Result<Vec<ProjectId>, Error> {
+    Ok(store::known(tx, projects).await?)
 }
 
 /// The members of a project, oldest first.

@@ -4,10 +4,11 @@ use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use crate::db::{Error, Tx, on_tx};
+use crate::db::{Error, Tx, batch, execute, on_tx};
+use crate::domain::access::Role;
 use crate::kit::id::{ProjectId, UserId};
 
-use super::{Member, Project, Role};
+use super::{Member, Project};
 
 const INSERT: &str = "
     insert into projects (id, name, created_by, created_at)
@@ -26,11 +27,6 @@ const FOR_USER: &str = "
     from projects p
     join project_members m on m.project_id = p.id
     where p.id = $1 and m.user_id = $2";
-
-const ROLE_OF: &str = "
-    select role
-    from project_members
-    where project_id = $1 and user_id = $2";
 
 const MEMBERS: &str = "
     select m.user_id, u.email, u.name, m.role, m.created_at
@@ -53,6 +49,16 @@ const OTHER_OWNERS: &str = "
     from project_members
     where project_id = $1 and user_id <> $2 and role = 'owner'";
 
+const KNOWN_POSTGRES: &str = "
+    select id
+    from projects
+    where id in (select value::uuid from json_array_elements_text($1::json))";
+
+const KNOWN_SQLITE: &str = "
+    select id
+    from projects
+    where id in (select unhex(value, '-') from json_each($1))";
+
 #[derive(FromRow)]
 struct ProjectRow {
     id: ProjectId,
@@ -65,7 +71,7 @@ struct ProjectRow {
 impl ProjectRow {
     fn into_project(self) -> Result<Project, Error> {
         Ok(Project {
-            role: parsed_role(self.id, &self.role)?,
+            role: Role::of_row(self.id, &self.role)?,
             id: self.id,
             name: self.name,
             created_by: self.created_by,
@@ -83,23 +89,15 @@ struct MemberRow {
     created_at: DateTime<Utc>,
 }
 
-fn parsed_role(project: ProjectId, role: &str) -> Result<Role, Error> {
-    role.parse().map_err(|what| Error::Inconsistent {
-        table: "project_members",
-        id: project.to_string(),
-        what,
-    })
-}
-
 pub(super) async fn insert(tx: &mut Tx, project: &Project) -> Result<(), Error> {
-    on_tx!(tx, |conn| sqlx::query(INSERT)
-        .bind(project.id)
-        .bind(&project.name)
-        .bind(project.created_by)
-        .bind(project.created_at)
-        .execute(conn)
-        .await
-        .map(drop))?;
+    execute!(
+        tx,
+        INSERT,
+        project.id,
+        &project.name,
+        project.created_by,
+        project.created_at
+    )?;
     Ok(())
 }
 
@@ -132,19 +130,6 @@ pub(super) async fn for_user(
     row.map(ProjectRow::into_project).transpose()
 }
 
-pub(super) async fn role_of(
-    tx: &mut Tx,
-    project: ProjectId,
-    user: UserId,
-) -> Result<Option<Role>, Error> {
-    let role: Option<String> = on_tx!(tx, |conn| sqlx::query_scalar(ROLE_OF)
-        .bind(project)
-        .bind(user)
-        .fetch_optional(conn)
-        .await)?;
-    role.map(|role| parsed_role(project, &role)).transpose()
-}
-
 pub(super) async fn members(tx: &mut Tx, id: ProjectId) -> Result<Vec<Member>, Error> {
     let rows: Vec<MemberRow> = on_tx!(tx, |conn| sqlx::query_as(MEMBERS)
         .bind(id)
@@ -153,7 +138,7 @@ pub(super) async fn members(tx: &mut Tx, id: ProjectId) -> Result<Vec<Member>, E
     rows.into_iter()
         .map(|row| {
             Ok(Member {
-                role: parsed_role(id, &row.role)?,
+                role: Role::of_row(id, &row.role)?,
                 user: row.user_id,
                 email: row.email,
                 name: row.name,
@@ -170,14 +155,7 @@ pub(super) async fn put_member(
     role: Role,
     now: DateTime<Utc>,
 ) -> Result<(), Error> {
-    on_tx!(tx, |conn| sqlx::query(PUT_MEMBER)
-        .bind(project)
-        .bind(user)
-        .bind(role.name())
-        .bind(now)
-        .execute(conn)
-        .await
-        .map(drop))?;
+    execute!(tx, PUT_MEMBER, project, user, role.name(), now)?;
     Ok(())
 }
 
@@ -186,12 +164,7 @@ pub(super) async fn remove_member(
     project: ProjectId,
     user: UserId,
 ) -> Result<bool, Error> {
-    let removed = on_tx!(tx, |conn| sqlx::query(REMOVE_MEMBER)
-        .bind(project)
-        .bind(user)
-        .execute(conn)
-        .await
-        .map(|done| done.rows_affected()))?;
+    let removed = execute!(tx, REMOVE_MEMBER, project, user)?;
     Ok(removed == 1)
 }
 
@@ -204,5 +177,14 @@ pub(super) async fn other_owners(
         .bind(project)
         .bind(user)
         .fetch_one(conn)
+        .await)?)
+}
+
+pub(super) async fn known(tx: &mut Tx, projects: &[ProjectId]) -> Result<Vec<ProjectId>, Error> {
+    let projects = batch::list(projects)?;
+    let statement = tx.dialect().pick(KNOWN_POSTGRES, KNOWN_SQLITE);
+    Ok(on_tx!(tx, |conn| sqlx::query_scalar(statement)
+        .bind(projects)
+        .fetch_all(conn)
         .await)?)
 }

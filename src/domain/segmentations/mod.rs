@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::db::{Db, Tx};
 use crate::files::{FileStore, result_key};
 use crate::kit::clock::Clock;
+use crate::kit::compute::ComputePool;
 use crate::kit::id::{ImageId, JobId, ProjectId, SegmentationId};
 use crate::segment::Segmentation;
 
@@ -20,6 +21,8 @@ const INLINE_BYTES_MAX: usize = 8 * 1024;
 const ZSTD_LEVEL: i32 = 3;
 /// Largest result that is read back, in bytes of JSON: a stored one that claims more is refused before allocation.
 const JSON_BYTES_MAX: usize = 1 << 30;
+/// Memory for a byte of JSON while it is read: itself, and the numbers made of it.
+const BYTES_PER_JSON_BYTE: u64 = 3;
 
 /// The row of a result.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -105,13 +108,15 @@ pub async fn insert(
     Ok(store::insert(tx, &record, stored).await?)
 }
 
-/// The result of a job, with its row; `None` when the job has none.
+/// The result of a job, with its row; `None` when the job has none. A large one takes a while to unpack, so that is done
+/// on the compute pool.
 ///
 /// # Errors
 /// [`Error::Internal`] when the stored bytes are not a result.
 pub async fn of_job(
     db: &Db,
     files: &FileStore,
+    compute: &ComputePool,
     job: JobId,
 ) -> Result<Option<(Record, Segmentation)>, Error> {
     let found = {
@@ -125,9 +130,23 @@ pub async fn of_job(
         Stored::Inline(packed) => packed,
         Stored::Object(key) => files.get_bytes(&key).await?.to_vec(),
     };
-    let result =
-        unpack(&packed).map_err(|why| Error::Internal(format!("result of job {job}: {why}")))?;
+    let wrong = |why: String| Error::Internal(format!("result of job {job}: {why}"));
+    let json_bytes = unpacked_size(&packed).map_err(wrong)?;
+    let unpacking = move || unpack(&packed, json_bytes);
+    let unpacked = compute.run(json_bytes as u64 * BYTES_PER_JSON_BYTE, unpacking);
+    let result = unpacked
+        .await
+        .unwrap_or_else(|panic| Err(panic.to_string()))
+        .map_err(wrong)?;
     Ok(Some((record, result)))
+}
+
+/// The keys of the objects that the results of these jobs are in.
+///
+/// # Errors
+/// Only the database's own.
+pub async fn keys_of(tx: &mut Tx, jobs: &[JobId]) -> Result<Vec<String>, Error> {
+    Ok(store::keys_of(tx, jobs).await?)
 }
 
 fn pack(result: &Segmentation) -> Result<Vec<u8>, Error> {
@@ -135,13 +154,16 @@ fn pack(result: &Segmentation) -> Result<Vec<u8>, Error> {
     zstd::bulk::compress(&json, ZSTD_LEVEL).map_err(|error| Error::Internal(error.to_string()))
 }
 
-fn unpack(packed: &[u8]) -> Result<Segmentation, String> {
-    let size = zstd::zstd_safe::get_frame_content_size(packed)
-        .ok()
-        .flatten()
-        .and_then(|size| usize::try_from(size).ok())
-        .filter(|size| *size <= JSON_BYTES_MAX)
-        .ok_or("its size is missing or too large")?;
-    let json = zstd::bulk::decompress(packed, size).map_err(|error| error.to_string())?;
+/// The size that the packed bytes claim.
+fn unpacked_size(packed: &[u8]) -> Result<usize, String> {
+    let size = zstd::zstd_safe::get_frame_content_size(packed);
+    let size = size.ok().flatten().map(usize::try_from);
+    let size = size.and_then(Result::ok);
+    size.filter(|size| *size <= JSON_BYTES_MAX)
+        .ok_or_else(|| "its size is missing or too large".to_owned())
+}
+
+fn unpack(packed: &[u8], json_bytes: usize) -> Result<Segmentation, String> {
+    let json = zstd::bulk::decompress(packed, json_bytes).map_err(|error| error.to_string())?;
     serde_json::from_slice(&json).map_err(|error| error.to_string())
 }

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 
-use crate::db::{Error, Tx, on_tx};
+use crate::db::{Error, Tx, batch, execute, on_tx};
 use crate::kit::id::{ImageId, JobId, ProjectId, SegmentationId};
 
 use super::{Record, Stored};
@@ -18,6 +18,17 @@ const OF_JOB: &str = "
     select *
     from segmentations
     where job_id = $1";
+
+const KEYS_OF_POSTGRES: &str = "
+    select result_object_key
+    from segmentations
+    where result_object_key is not null
+        and job_id in (select value::uuid from json_array_elements_text($1::json))";
+
+const KEYS_OF_SQLITE: &str = "
+    select result_object_key
+    from segmentations
+    where result_object_key is not null and job_id in (select unhex(value, '-') from json_each($1))";
 
 #[derive(FromRow)]
 struct SegmentationRow {
@@ -67,21 +78,21 @@ pub(super) async fn insert(tx: &mut Tx, record: &Record, stored: &Stored) -> Res
         Stored::Inline(packed) => (Some(packed.as_slice()), None),
         Stored::Object(key) => (None, Some(key.as_str())),
     };
-    on_tx!(tx, |conn| sqlx::query(INSERT)
-        .bind(record.id)
-        .bind(record.job)
-        .bind(record.project)
-        .bind(record.image)
-        .bind(record.page.cast_signed())
-        .bind(record.attempt)
-        .bind(&record.segmenter)
-        .bind(record.object_count.cast_signed())
-        .bind(packed)
-        .bind(key)
-        .bind(record.created_at)
-        .execute(conn)
-        .await
-        .map(drop))?;
+    execute!(
+        tx,
+        INSERT,
+        record.id,
+        record.job,
+        record.project,
+        record.image,
+        record.page.cast_signed(),
+        record.attempt,
+        &record.segmenter,
+        record.object_count.cast_signed(),
+        packed,
+        key,
+        record.created_at
+    )?;
     Ok(())
 }
 
@@ -91,4 +102,13 @@ pub(super) async fn of_job(tx: &mut Tx, job: JobId) -> Result<Option<(Record, St
         .fetch_optional(conn)
         .await)?;
     row.map(SegmentationRow::into_parts).transpose()
+}
+
+pub(super) async fn keys_of(tx: &mut Tx, jobs: &[JobId]) -> Result<Vec<String>, Error> {
+    let jobs = batch::list(jobs)?;
+    let statement = tx.dialect().pick(KEYS_OF_POSTGRES, KEYS_OF_SQLITE);
+    Ok(on_tx!(tx, |conn| sqlx::query_scalar(statement)
+        .bind(jobs)
+        .fetch_all(conn)
+        .await)?)
 }

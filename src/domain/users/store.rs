@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 
-use crate::db::{Error, Tx, on_tx};
+use crate::db::{Error, Tx, execute, on_tx};
 use crate::kit::id::{TokenId, UserId};
 
 use super::{Token, User};
@@ -128,16 +128,16 @@ pub(super) async fn insert(
     user: &User,
     password_hash: Option<&str>,
 ) -> Result<(), Error> {
-    on_tx!(tx, |conn| sqlx::query(INSERT)
-        .bind(user.id)
-        .bind(&user.email)
-        .bind(&user.name)
-        .bind(password_hash)
-        .bind(user.role.name())
-        .bind(user.created_at)
-        .execute(conn)
-        .await
-        .map(drop))?;
+    execute!(
+        tx,
+        INSERT,
+        user.id,
+        &user.email,
+        &user.name,
+        password_hash,
+        user.role.name(),
+        user.created_at
+    )?;
     Ok(())
 }
 
@@ -174,23 +174,11 @@ pub(super) async fn list(tx: &mut Tx, limit: u32) -> Result<Vec<User>, Error> {
 }
 
 pub(super) async fn disable(tx: &mut Tx, id: UserId, now: DateTime<Utc>) -> Result<bool, Error> {
-    let changed = on_tx!(tx, |conn| sqlx::query(DISABLE)
-        .bind(id)
-        .bind(now)
-        .execute(conn)
-        .await
-        .map(|done| done.rows_affected()))?;
-    Ok(changed == 1)
+    Ok(execute!(tx, DISABLE, id, now)? == 1)
 }
 
 pub(super) async fn set_password_hash(tx: &mut Tx, id: UserId, hash: &str) -> Result<bool, Error> {
-    let changed = on_tx!(tx, |conn| sqlx::query(SET_PASSWORD_HASH)
-        .bind(id)
-        .bind(hash)
-        .execute(conn)
-        .await
-        .map(|done| done.rows_affected()))?;
-    Ok(changed == 1)
+    Ok(execute!(tx, SET_PASSWORD_HASH, id, hash)? == 1)
 }
 
 pub(super) async fn insert_token(
@@ -198,16 +186,16 @@ pub(super) async fn insert_token(
     token: &Token,
     secret_sha256: &[u8],
 ) -> Result<(), Error> {
-    on_tx!(tx, |conn| sqlx::query(INSERT_TOKEN)
-        .bind(token.id)
-        .bind(token.user)
-        .bind(&token.name)
-        .bind(secret_sha256)
-        .bind(token.created_at)
-        .bind(token.expires_at)
-        .execute(conn)
-        .await
-        .map(drop))?;
+    execute!(
+        tx,
+        INSERT_TOKEN,
+        token.id,
+        token.user,
+        &token.name,
+        secret_sha256,
+        token.created_at,
+        token.expires_at
+    )?;
     Ok(())
 }
 
@@ -241,22 +229,10 @@ pub(super) async fn touch_token(
     now: DateTime<Utc>,
     unless_after: DateTime<Utc>,
 ) -> Result<(), Error> {
-    on_tx!(tx, |conn| sqlx::query(TOUCH_TOKEN)
-        .bind(secret_sha256)
-        .bind(now)
-        .bind(unless_after)
-        .execute(conn)
-        .await
-        .map(drop))?;
+    execute!(tx, TOUCH_TOKEN, secret_sha256, now, unless_after)?;
     Ok(())
 }
 
 pub(super) async fn revoke_token(tx: &mut Tx, id: TokenId, user: UserId) -> Result<bool, Error> {
-    let changed = on_tx!(tx, |conn| sqlx::query(REVOKE_TOKEN)
-        .bind(id)
-        .bind(user)
-        .execute(conn)
-        .await
-        .map(|done| done.rows_affected()))?;
-    Ok(changed == 1)
+    Ok(execute!(tx, REVOKE_TOKEN, id, user)? == 1)
 }

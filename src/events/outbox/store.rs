@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::types::Json;
 
-use crate::db::{self, Dialect, Tx, batch, on_tx};
+use crate::db::{self, Dialect, Tx, batch, execute, on_tx};
 use crate::events::Error;
 use crate::kit::id::EventId;
 
@@ -64,12 +64,7 @@ const INSERT_SQLITE: &str = "\
 pub async fn insert(tx: &mut Tx, rows: &[NewRow]) -> Result<(), Error> {
     let sql = tx.dialect().pick(INSERT_POSTGRES, INSERT_SQLITE);
     let rows = batch::list(rows)?;
-    on_tx!(tx, |conn| sqlx::query(sql)
-        .bind(rows)
-        .execute(conn)
-        .await
-        .map(drop))
-    .map_err(db::Error::from)?;
+    execute!(tx, sql, rows).map_err(db::Error::from)?;
     Ok(())
 }
 
@@ -136,11 +131,7 @@ pub async fn delete(tx: &mut Tx, seqs: &[i64]) -> Result<(), db::Error> {
     }
     let sql = tx.dialect().pick(DELETE_POSTGRES, DELETE_SQLITE);
     let seqs = batch::list(seqs)?;
-    on_tx!(tx, |conn| sqlx::query(sql)
-        .bind(seqs)
-        .execute(conn)
-        .await
-        .map(drop))?;
+    execute!(tx, sql, seqs)?;
     Ok(())
 }
 
@@ -165,12 +156,7 @@ pub async fn bury(tx: &mut Tx, dead: &[Dead], now: DateTime<Utc>) -> Result<(), 
     }
     let sql = tx.dialect().pick(BURY_POSTGRES, BURY_SQLITE);
     let list = batch::list(dead)?;
-    on_tx!(tx, |conn| sqlx::query(sql)
-        .bind(list)
-        .bind(now)
-        .execute(conn)
-        .await
-        .map(drop))?;
+    execute!(tx, sql, list, now)?;
     let seqs: Vec<_> = dead.iter().map(|dead| dead.seq).collect();
     delete(tx, &seqs).await
 }
@@ -188,13 +174,7 @@ pub async fn take_lease(
     expires_ms: i64,
 ) -> Result<bool, db::Error> {
     debug_assert_eq!(tx.dialect(), Dialect::Sqlite);
-    let rows = on_tx!(tx, |conn| sqlx::query(TAKE_LEASE_SQLITE)
-        .bind(owner)
-        .bind(expires_ms)
-        .bind(now_ms)
-        .execute(conn)
-        .await
-        .map(|done| done.rows_affected()))?;
+    let rows = execute!(tx, TAKE_LEASE_SQLITE, owner, expires_ms, now_ms)?;
     Ok(rows == 1)
 }
 
@@ -203,10 +183,6 @@ const GIVE_LEASE_BACK_SQLITE: &str =
 
 /// SQLite: gives the relay's lease back, so that another need not wait for its end.
 pub async fn give_lease_back(tx: &mut Tx, owner: &str) -> Result<(), db::Error> {
-    on_tx!(tx, |conn| sqlx::query(GIVE_LEASE_BACK_SQLITE)
-        .bind(owner)
-        .execute(conn)
-        .await
-        .map(drop))?;
+    execute!(tx, GIVE_LEASE_BACK_SQLITE, owner)?;
     Ok(())
 }

@@ -235,7 +235,8 @@ impl Tools<'_> {
             (_, Some(error)) => bail!("{}", error.text),
             (status, None) => bail!("the job is {}", status.name()),
         }
-        let found = segmentations::of_job(&self.app.db, &self.app.files, job.id).await?;
+        let found =
+            segmentations::of_job(&self.app.db, &self.app.files, &self.app.compute, job.id).await?;
         let (record, result) = found.ok_or_else(|| anyhow!("the job has no result"))?;
         self.remove(result_key(record.project, job.id, record.attempt))
             .await;

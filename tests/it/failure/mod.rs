@@ -2,7 +2,9 @@
 //! real services. Every test prints the figures that it measured.
 
 mod database;
+mod exhaustion;
 mod images;
 mod limits;
+mod outages;
 mod requests;
 mod workers;

@@ -38,8 +38,13 @@ pub struct Person {
 
 /// The whole product.
 pub async fn start() -> TestApp {
+    start_with(&[]).await
+}
+
+/// The whole product with other settings than the default.
+pub async fn start_with(more: &[(&str, &str)]) -> TestApp {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let running = Running::start(settings(&folder), Lifecycle::new())
+    let running = Running::start(settings(&folder, more), Lifecycle::new())
         .await
         .expect("standalone starts");
     let (address, link) = (running.address, running.sign_in_link.clone());
@@ -49,8 +54,14 @@ pub async fn start() -> TestApp {
 
 /// The HTTP interface alone: nobody takes jobs.
 pub async fn start_without_worker() -> TestApp {
+    start_without_worker_with(&[]).await
+}
+
+/// The HTTP interface alone with other settings than the default.
+pub async fn start_without_worker_with(more: &[(&str, &str)]) -> TestApp {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let app = App::open(settings(&folder), SystemClock::shared(), Lifecycle::new()).await;
+    let settings = settings(&folder, more);
+    let app = App::open(settings, SystemClock::shared(), Lifecycle::new()).await;
     let app = app.expect("the backends open");
     app.migrate(false).await.expect("the schema is made");
     let started = start::with_health(app.clone(), settings::Role::Serve);
@@ -167,9 +178,9 @@ pub fn text(value: &Value) -> String {
         .to_owned()
 }
 
-fn settings(folder: &tempfile::TempDir) -> Settings {
+fn settings(folder: &tempfile::TempDir, more: &[(&str, &str)]) -> Settings {
     let inside = |name: &str| folder.path().join(name).display().to_string();
-    let flags = [
+    let ours = [
         ("database.url", format!("sqlite:{}", inside("test.sqlite"))),
         ("files.dir", inside("files")),
         ("http.port", "0".into()),
@@ -177,8 +188,10 @@ fn settings(folder: &tempfile::TempDir) -> Settings {
         ("realtime.port", "0".into()),
         ("shutdown.lame_duck_ms", "0".into()),
     ];
-    let flags = flags
+    let more = more.iter().map(|(key, value)| (*key, (*value).to_owned()));
+    let flags = ours
         .into_iter()
+        .chain(more)
         .map(|(key, value)| (key.to_owned(), value))
         .collect();
     let sources = Sources {

@@ -1,6 +1,7 @@
 //! What the tests share: real services, a database per test, waiting for a condition.
 
 pub mod app;
+pub mod database_proxy;
 pub mod pictures;
 pub mod process;
 pub mod product;

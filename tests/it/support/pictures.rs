@@ -16,6 +16,22 @@ pub fn tiff(seed: u64) -> Vec<u8> {
     file
 }
 
+/// Sixty spheroids as a PNG: their outlines are too large for a row.
+pub fn many() -> Vec<u8> {
+    let options = SceneOptions {
+        width: 768,
+        height: 768,
+        objects: 60,
+        radius_px: (20.0, 32.0),
+        debris: 0,
+        ..SceneOptions::default()
+    };
+    let mut file = Vec::new();
+    let scene = scene::draw(3, &options);
+    scene.write_png(&mut file).expect("a PNG");
+    file
+}
+
 fn small_scene(seed: u64) -> scene::Scene {
     let options = SceneOptions {
         width: 256,
@@ -26,22 +42,4 @@ fn small_scene(seed: u64) -> scene::Scene {
         ..SceneOptions::default()
     };
     scene::draw(seed, &options)
-}
-
-/// A picture that keeps a worker busy for a second or more: 2048 × 2048 pixels, drawn once for all tests.
-pub fn large_tiff() -> Vec<u8> {
-    static LARGE: std::sync::OnceLock<Vec<u8>> = std::sync::OnceLock::new();
-    let draw = || {
-        let options = SceneOptions {
-            width: 2_048,
-            height: 2_048,
-            objects: 12,
-            ..SceneOptions::default()
-        };
-        let mut file = Vec::new();
-        let scene = scene::draw(7, &options);
-        scene.write_tiff16(&mut file).expect("a TIFF");
-        file
-    };
-    LARGE.get_or_init(draw).clone()
 }

@@ -11,6 +11,7 @@ use serde_json::Value;
 use tokio::process::{Child, Command};
 
 use super::eventually;
+use super::product::files_below;
 
 /// How long a process may take to be ready, on a machine that does other things too.
 const READY: Duration = Duration::from_secs(30);
@@ -34,13 +35,40 @@ pub fn command(arguments: &[&str], settings: &[(String, String)]) -> Command {
     command
 }
 
+/// The same with a small disk of its own at `dir`: in a mount namespace, which a user who is not root gets in a user
+/// namespace (util-linux).
+pub fn on_a_disk_of(
+    size: &str,
+    dir: &str,
+    arguments: &[&str],
+    settings: &[(String, String)],
+) -> Command {
+    const MOUNT: &str = "mount -t tmpfs -o size=$0 tmpfs \"$1\" && shift && exec \"$@\"";
+    const ENTER: &str = "if unshare --mount true 2>/dev/null; then exec unshare --mount \"$@\"
+                         else exec unshare --map-root-user --mount \"$@\"; fi";
+    let inner = command(arguments, settings);
+    let inner = inner.as_std();
+    let mut outer = Command::new("sh");
+    outer
+        .args(["-c", ENTER, "sh", "sh", "-c", MOUNT, size, dir])
+        .arg(inner.get_program())
+        .args(inner.get_args())
+        .env_clear()
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .envs(
+            inner
+                .get_envs()
+                .filter_map(|(key, value)| Some((key, value?))),
+        )
+        .kill_on_drop(true);
+    outer
+}
+
 impl Process {
-    /// Starts a role and waits until it is ready.
-    pub async fn start(arguments: &[&str], settings: &[(String, String)], log: &Path) -> Self {
-        let mut settings = settings.to_vec();
-        settings.push(("log.format".into(), "json".into()));
+    /// Starts a role that writes JSON lines, into `log`, and waits until it is ready.
+    pub async fn start(mut command: Command, log: &Path) -> Self {
         let file = File::create(log).expect("a log file");
-        let child = command(arguments, &settings)
+        let child = command
             .stdin(Stdio::null())
             .stdout(file.try_clone().expect("a log file"))
             .stderr(file)
@@ -152,6 +180,17 @@ impl Process {
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         let kib = line.expect("VmHWM").trim().trim_end_matches(" kB");
         kib.parse::<u64>().expect("a number") * 1_024
+    }
+
+    /// How many file descriptors it has.
+    pub fn open_files(&self) -> usize {
+        let folder = format!("/proc/{}/fd", self.id());
+        std::fs::read_dir(folder).expect("the process runs").count()
+    }
+
+    /// What it sees in a folder and below.
+    pub fn files_below(&self, folder: &str) -> Vec<String> {
+        files_below(Path::new(&format!("/proc/{}/root{folder}", self.id())))
     }
 
     /// How many of its threads have a name that begins so.

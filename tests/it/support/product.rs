@@ -1,12 +1,14 @@
 //! One installation of the product for one test: its backends, its processes, a client of its API, and the auditor
 //! that looks into its database.
 
+use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use reqwest::{Client, Method, RequestBuilder};
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use spheroctl::db::Db;
@@ -20,6 +22,9 @@ use super::services::{TestDatabase, kafka_bootstrap, postgres_database, redis_ur
 use super::{eventually, unique_prefix};
 
 const ADMIN: &str = "admin@localhost";
+
+/// How many jobs have completed.
+pub const COMPLETED: &str = "select count(*) from queue_jobs where status = 'completed'";
 
 /// Topics are shared by the tests of one run: a hundred partitions for each test would be work for the broker only.
 /// Who reads them picks its own events by their ids.
@@ -101,15 +106,35 @@ impl Product {
 
     /// Starts a role and waits until it is ready.
     pub async fn start(&self, role: &str, more: &[(&str, &str)]) -> Process {
+        let (settings, log) = self.next(role, more);
+        Process::start(process::command(&[role], &settings), &log).await
+    }
+
+    /// Starts `standalone` with its files on a disk of this size (as `mount` takes it), which it alone sees.
+    pub async fn start_on_a_disk_of(&self, size: &str) -> Process {
+        let (settings, log) = self.next("standalone", &[]);
+        let dir = self.setting("files.dir");
+        std::fs::create_dir_all(dir).expect("a folder");
+        let command = process::on_a_disk_of(size, dir, &["standalone"], &settings);
+        Process::start(command, &log).await
+    }
+
+    fn next(&self, role: &str, more: &[(&str, &str)]) -> (Vec<(String, String)>, PathBuf) {
         let number = self.started.fetch_add(1, Ordering::Relaxed);
         let name = format!("{role}-{number}");
         let mut settings = self.settings.clone();
         settings.push(("instance.id".into(), name.clone()));
+        // Where the log is read.
+        settings.push(("log.format".into(), "json".into()));
         for (key, value) in more {
             settings.push(((*key).into(), (*value).into()));
         }
-        let log = self.folder.path().join(format!("{name}.log"));
-        Process::start(&[role], &settings, &log).await
+        (settings, self.folder.path().join(format!("{name}.log")))
+    }
+
+    /// The keys of all files in the file store, unfinished ones too.
+    pub fn objects(&self) -> Vec<String> {
+        files_below(Path::new(self.setting("files.dir")))
     }
 
     /// Runs a command to its end.
@@ -159,15 +184,18 @@ impl Product {
             .expect("a number")
     }
 
-    /// Waits until `count` jobs have completed.
-    pub async fn completes(&self, count: i64, deadline: Duration) {
-        let what = format!("{count} jobs complete");
+    /// Waits until `statement` gives `number`.
+    pub async fn reaches(&self, statement: &'static str, number: i64, deadline: Duration) {
+        let what = format!("{number} for {statement}");
         eventually(&what, deadline, async || {
-            self.number("select count(*) from queue_jobs where status = 'completed'")
-                .await
-                == count
+            self.number(statement).await == number
         })
         .await;
+    }
+
+    /// Waits until all `count` jobs have completed, and audits them.
+    pub async fn completes(&self, count: i64, deadline: Duration) {
+        self.reaches(COMPLETED, count, deadline).await;
         self.audit(count).await;
     }
 
@@ -201,10 +229,42 @@ impl Product {
         }
     }
 
+    /// Puts a pipe that nobody fills in the place of an image's file: a job that begins on it runs until something
+    /// stops it, however fast the machine. Of a scaled installation.
+    pub async fn hold(&self, image: &str) -> Held {
+        const KEY: &str = "select object_key from files f join images i on i.file_id = f.id where i.id = $1::uuid";
+        let mut auditor = self.auditor().await;
+        let key: String = sqlx::query_scalar(KEY)
+            .bind(image)
+            .fetch_one(&mut auditor)
+            .await
+            .expect("the image has a file");
+        let held = Held {
+            file: Path::new(self.setting("files.dir")).join(key),
+            kept: self.folder.path().join(image),
+        };
+        std::fs::rename(&held.file, &held.kept).expect("the file is there");
+        mknodat(CWD, &held.file, FileType::Fifo, Mode::RUSR, 0).expect("a pipe");
+        held
+    }
+
     /// The most attempts that any job took.
     pub async fn attempts_max(&self) -> i64 {
         self.number("select coalesce(max(attempt), 0) from queue_jobs")
             .await
+    }
+}
+
+/// An image on which no job ends; see [`Product::hold`].
+pub struct Held {
+    file: PathBuf,
+    kept: PathBuf,
+}
+
+impl Held {
+    /// The file is back for jobs that begin from now on; those that run already stay held.
+    pub fn let_go(self) {
+        std::fs::rename(&self.kept, &self.file).expect("the file was kept");
     }
 }
 
@@ -289,6 +349,23 @@ impl Lab {
         let items = body["items"].as_array().expect("jobs");
         items.iter().map(|job| text(&job["id"])).collect()
     }
+}
+
+/// The files in a folder and below, as paths from there.
+pub fn files_below(folder: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    let entries = std::fs::read_dir(folder).into_iter().flatten();
+    for entry in entries.map(|entry| entry.expect("an entry")) {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if entry.path().is_dir() {
+            let below = files_below(&entry.path());
+            found.extend(below.into_iter().map(|path| format!("{name}/{path}")));
+        } else {
+            found.push(name);
+        }
+    }
+    found.sort();
+    found
 }
 
 /// What `migrate` does to a database; the template of all tests here.

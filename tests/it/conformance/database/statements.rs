@@ -235,13 +235,15 @@ fn every_statement_is_a_constant() {
     for file in rust_files(&source) {
         let content = fs::read_to_string(&file).expect("a source file can be read");
         let product = content.split("#[cfg(test)]").next().unwrap_or_default();
-        for after in product.split("sqlx::query").skip(1) {
-            let arguments = after
-                .split_once('(')
-                .map_or("", |(_, rest)| rest.trim_start());
-            if arguments.starts_with('"')
-                || arguments.starts_with("r\"")
-                || arguments.starts_with("r#")
+        let queries = product.split("sqlx::query").skip(1);
+        let queries = queries.filter_map(|after| Some(after.split_once('(')?.1));
+        // The first argument of these is the transaction.
+        let executions = product.split("execute!(").skip(1);
+        let executions = executions.filter_map(|after| Some(after.split_once(',')?.1));
+        for arguments in queries.chain(executions).map(str::trim_start) {
+            if ["\"", "r\"", "r#"]
+                .iter()
+                .any(|text| arguments.starts_with(text))
             {
                 let start: String = arguments.chars().take(60).collect();
                 in_place.push(format!("{}: {start}", file.display()));

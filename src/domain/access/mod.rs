@@ -1,11 +1,14 @@
 //! Who may. A principal is whoever asks, already authenticated; a project's members have a role in it, everybody
 //! else is a stranger to whom it does not exist.
 
-use crate::db::Tx;
+mod store;
+
+use serde::{Deserialize, Serialize};
+
+use crate::db::{self, Tx};
 use crate::kit::id::{ProjectId, UserId};
 
-use super::users::Role;
-use super::{Error, projects};
+use super::{Error, users};
 
 /// Whoever asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,23 +16,73 @@ pub struct Principal {
     /// The account.
     pub user: UserId,
     /// The account's role in the system.
-    pub role: Role,
+    pub role: users::Role,
+}
+
+/// What a member may do, the least first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Looks.
+    Viewer,
+    /// Uploads, segments, corrects.
+    Editor,
+    /// Decides who else is in.
+    Owner,
+}
+
+impl Role {
+    /// The name in texts and rows.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Viewer => "viewer",
+            Self::Editor => "editor",
+            Self::Owner => "owner",
+        }
+    }
+
+    /// The role in a row of a project's member.
+    ///
+    /// # Errors
+    /// [`db::Error::Inconsistent`] for a name that is none.
+    pub(super) fn of_row(project: ProjectId, name: &str) -> Result<Self, db::Error> {
+        name.parse().map_err(|what| db::Error::Inconsistent {
+            table: "project_members",
+            id: project.to_string(),
+            what,
+        })
+    }
+}
+
+impl std::str::FromStr for Role {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "viewer" => Ok(Self::Viewer),
+            "editor" => Ok(Self::Editor),
+            "owner" => Ok(Self::Owner),
+            other => Err(format!(
+                "{other:?} is not a project role; use viewer, editor or owner"
+            )),
+        }
+    }
 }
 
 impl Principal {
     /// The highest job priority that this principal may ask for.
     pub const fn priority_ceiling(&self) -> u8 {
         match self.role {
-            Role::User => 5,
-            Role::Premium | Role::Admin => 10,
+            users::Role::User => 5,
+            users::Role::Premium | users::Role::Admin => 10,
         }
     }
 
     /// The priority of a job that asks for none.
     pub const fn default_priority(&self) -> u8 {
         match self.role {
-            Role::User | Role::Admin => 1,
-            Role::Premium => 10,
+            users::Role::User | users::Role::Admin => 1,
+            users::Role::Premium => 10,
         }
     }
 
@@ -39,7 +92,7 @@ impl Principal {
     /// [`Error::Forbidden`].
     pub fn require_admin(&self) -> Result<(), Error> {
         match self.role {
-            Role::Admin => Ok(()),
+            users::Role::Admin => Ok(()),
             _ => Err(Error::Forbidden("only an administrator may do this".into())),
         }
     }
@@ -53,9 +106,9 @@ pub async fn require(
     tx: &mut Tx,
     principal: &Principal,
     project: ProjectId,
-    least: projects::Role,
+    least: Role,
 ) -> Result<(), Error> {
-    match projects::role_of(tx, project, principal.user).await? {
+    match store::role_of(tx, project, principal.user).await? {
         None => Err(Error::not_found("project", project)),
         Some(role) if role < least => Err(Error::Forbidden(format!(
             "your role in this project is {}; this takes {}",
@@ -75,7 +128,7 @@ pub async fn require_through<T>(
     principal: &Principal,
     (noun, id): (&'static str, String),
     found: Option<(T, ProjectId)>,
-    least: projects::Role,
+    least: Role,
 ) -> Result<T, Error> {
     let absent = || Error::NotFound { noun, id };
     let Some((thing, project)) = found else {
