@@ -6,8 +6,9 @@
 //! cannot swallow an object.
 
 use super::blocks::Blocks;
+use super::convolve::convolve;
 use super::grid::Grid;
-use super::normalise::{gaussian, weigh};
+use super::normalise::gaussian;
 use super::surface::Surface;
 
 /// Share of the reduced image's pixels, the smoothest, that may be background.
@@ -207,25 +208,16 @@ fn blur_small(values: &[f32], width: usize, height: usize, kernel: &[f32]) -> Ve
         padded[..radius].fill(row[0]);
         padded[radius..radius + width].copy_from_slice(row);
         padded[radius + width..].fill(row[width - 1]);
-        for (i, weight) in kernel.iter().enumerate() {
-            let share = if i == 0 { weight / 2.0 } else { *weight };
-            weigh(
-                out,
-                &padded[radius - i..],
-                &padded[radius + i..],
-                share,
-                i == 0,
-            );
-        }
+        convolve(out, kernel, |i| {
+            (&padded[radius - i..], &padded[radius + i..])
+        });
     }
     let row = |y: usize| &along[y * width..(y + 1) * width];
     let mut across = vec![0.0; values.len()];
     for (y, out) in across.chunks_exact_mut(width).enumerate() {
-        for (i, weight) in kernel.iter().enumerate() {
-            let share = if i == 0 { weight / 2.0 } else { *weight };
-            let (above, below) = (y.saturating_sub(i), (y + i).min(height - 1));
-            weigh(out, row(above), row(below), share, i == 0);
-        }
+        convolve(out, kernel, |i| {
+            (row(y.saturating_sub(i)), row((y + i).min(height - 1)))
+        });
     }
     across
 }

@@ -27,7 +27,8 @@ impl Grid {
                 .clamp(0.0, out.len() as f32) as usize;
             let slope = if cell == 0 { 0.0 } else { right - left };
             let start = right - (cell as f32 + 0.5 - (from as f32 + 0.5) * scale) * slope;
-            for (x, out) in out[from..to].iter_mut().enumerate() {
+            // A counter of 32 bits becomes a float in a vector instruction, one of 64 does not.
+            for (x, out) in (0_i32..).zip(&mut out[from..to]) {
                 *out = start + slope * scale * x as f32;
             }
             (left, from) = (right, to);

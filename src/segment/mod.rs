@@ -6,7 +6,7 @@
 //! |---|---|---|
 //! | header | `inspect` | format, size, pages and pixel size from the header alone, under [`Limits`] |
 //! | decode | `decode/` | one page as a [`Raster`], sniffed by content, refused before it can hurt |
-//! | normalise | `blocks`, `background`, `surface`, `grid`, `normalise` | evens out the light, removes pixel noise |
+//! | normalise | `blocks`, `background`, `surface`, `grid`, `normalise`, `convolve` | evens out the light, removes pixel noise |
 //! | threshold | `threshold` | Otsu, triangle, the noise level |
 //! | label | `label` | connected components, holes filled, specks dropped |
 //! | candidates | `candidates/`, `frame`, `shape` | both polarities, two ways to set the level, scored; which objects, or why none |
@@ -27,6 +27,7 @@ mod bits;
 mod blocks;
 mod candidates;
 mod contour;
+mod convolve;
 mod decode;
 mod error;
 pub mod export;

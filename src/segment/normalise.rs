@@ -2,6 +2,7 @@
 
 use super::Raster;
 use super::background::Background;
+use super::convolve::convolve;
 
 /// An image with the background at 0.
 #[derive(Debug, Clone)]
@@ -85,53 +86,21 @@ impl<'a> RowWindow<'a> {
             self.padded[radius - i] = self.padded[radius + from];
             self.padded[radius + width - 1 + i] = self.padded[radius + width - 1 - from];
         }
-        let row = &mut self.rows[slot];
-        weigh(
-            row,
-            &self.padded[radius..],
-            &self.padded[radius..],
-            self.kernel[0] / 2.0,
-            true,
-        );
-        for (i, weight) in self.kernel.iter().enumerate().skip(1) {
-            weigh(
-                row,
-                &self.padded[radius - i..],
-                &self.padded[radius + i..],
-                *weight,
-                false,
-            );
-        }
+        let padded = &self.padded;
+        convolve(&mut self.rows[slot], self.kernel, |i| {
+            (&padded[radius - i..], &padded[radius + i..])
+        });
     }
 
     fn blur_column(&self, y: usize, out: &mut [f32]) {
         let last = self.image.height() as usize - 1;
         let row = |y: usize| self.rows[y % self.rows.len()].as_slice();
-        weigh(out, row(y), row(y), self.kernel[0] / 2.0, true);
-        for (i, weight) in self.kernel.iter().enumerate().skip(1) {
-            weigh(
-                out,
-                row(y.saturating_sub(i)),
-                row((y + i).min(last)),
-                *weight,
-                false,
-            );
-        }
+        convolve(out, self.kernel, |i| {
+            (row(y.saturating_sub(i)), row((y + i).min(last)))
+        });
     }
 }
 
-/// `out (+)= weight · (a + b)`: the loop the compiler turns into vector instructions.
-pub(super) fn weigh(out: &mut [f32], a: &[f32], b: &[f32], weight: f32, first: bool) {
-    if first {
-        for ((out, a), b) in out.iter_mut().zip(a).zip(b) {
-            *out = weight * (a + b);
-        }
-    } else {
-        for ((out, a), b) in out.iter_mut().zip(a).zip(b) {
-            *out += weight * (a + b);
-        }
-    }
-}
 #[cfg(test)]
 mod tests {
     use super::super::Samples;

@@ -28,20 +28,17 @@ pub(super) struct Histogram {
 impl Histogram {
     /// Counts all values; `None` where they are all the same.
     pub fn of(flat: &Flat) -> Option<Self> {
-        let (low, high) = flat
-            .values
-            .iter()
-            .fold((f32::MAX, f32::MIN), |(low, high), value| {
-                (low.min(*value), high.max(*value))
-            });
+        let (low, high) = range(&flat.values);
         let bin = (high - low) / BINS as f32;
         // Values that differ by rounding alone are all the same.
         if bin <= f32::EPSILON * low.abs().max(high.abs()) {
             return None;
         }
         let mut counts = vec![0; BINS];
+        let per_value = 1.0 / bin;
         for value in &flat.values {
-            counts[(((value - low) / bin) as usize).min(BINS - 1)] += 1;
+            let index = ((value - low) * per_value) as i32 as usize;
+            counts[index.min(BINS - 1)] += 1;
         }
         Some(Self {
             counts,
@@ -183,6 +180,32 @@ impl Histogram {
         // The cast saturates at 0.
         (((value - self.start) / self.bin).ceil() as usize).min(BINS - 1)
     }
+}
+
+/// The smallest and the largest value, many at once.
+fn range(values: &[f32]) -> (f32, f32) {
+    const LANES: usize = 16;
+    let (mut low, mut high) = ([f32::MAX; LANES], [f32::MIN; LANES]);
+    let (chunks, rest) = values.as_chunks::<LANES>();
+    for chunk in chunks {
+        for (lane, value) in chunk.iter().enumerate() {
+            low[lane] = if *value < low[lane] {
+                *value
+            } else {
+                low[lane]
+            };
+            high[lane] = if *value > high[lane] {
+                *value
+            } else {
+                high[lane]
+            };
+        }
+    }
+    let all = |lanes: [f32; LANES]| lanes.into_iter().chain(rest.iter().copied());
+    (
+        all(low).fold(f32::MAX, f32::min),
+        all(high).fold(f32::MIN, f32::max),
+    )
 }
 
 #[cfg(test)]

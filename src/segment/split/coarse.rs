@@ -8,7 +8,7 @@ use super::depth::depths;
 const DEPTH_CELLS: f32 = 16.0;
 
 /// Longest side of the grid on which an object's depth is estimated, in cells.
-const ROUGH_CELLS: usize = 128;
+const ROUGH_CELLS: usize = 48;
 
 /// Heights below this share of the object's own plateau count as this much: a dark centre is no valley to its ground.
 const HEIGHT_MIN: f32 = 0.1;
