@@ -22,9 +22,9 @@ impl Grid {
         for (cell, (a, b)) in rows[0].iter().zip(rows[1]).enumerate() {
             let right = a + (b - a) * down;
             // Up to this cell's centre the values run in a straight line from the last one's; before the first they stand.
-            let to = ((cell as f32 + 0.5) / scale - 0.5)
-                .ceil()
-                .clamp(0.0, out.len() as f32) as usize;
+            let to = ((2 * cell + 1) * out.len())
+                .saturating_sub(self.width)
+                .div_ceil(2 * self.width);
             let slope = if cell == 0 { 0.0 } else { right - left };
             let start = right - (cell as f32 + 0.5 - (from as f32 + 0.5) * scale) * slope;
             // A counter of 32 bits becomes a float in a vector instruction, one of 64 does not.
