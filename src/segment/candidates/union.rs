@@ -17,6 +17,9 @@ const INSIDE_SHARE: f64 = 0.5;
 /// A body is something else than an object in which less than this share of it lies.
 const APART_SHARE: f64 = 0.2;
 
+/// The edge of an object is rough too, and so is what lies within this many blocks of it.
+const EDGE_BLOCKS: f64 = 8.0;
+
 /// A part is the core of its body where it covers at least this share of it …
 const CORE_SHARE: f64 = 0.1;
 
@@ -30,7 +33,7 @@ const AGREEMENT: f64 = 1.0 / 3.0;
 pub(super) fn with_others(mut found: Vec<Candidate>, others: Vec<Candidate>) -> Vec<Candidate> {
     for other in others {
         let body = without_holes(&other.whole);
-        if let Some(parts) = parts_of(&mut found, &body) {
+        if let Some(parts) = parts_of(&mut found, &body, 0.0) {
             found.push(other);
             drop(parts);
         }
@@ -47,8 +50,9 @@ pub(super) fn with_texture(scene: &Scene<'_>, mut found: Vec<Candidate>) -> Vec<
     if let Some(gap) = texture.gap(frame) {
         return vec![alone(scene, gap, Vec::new())];
     }
+    let edge_px = EDGE_BLOCKS * scene.flat.width as f64 / scene.blocks.width as f64;
     for body in texture.bodies(frame) {
-        if let Some(parts) = parts_of(&mut found, &body) {
+        if let Some(parts) = parts_of(&mut found, &body, edge_px) {
             let cores = parts.into_iter().map(|part| part.whole);
             let cores = cores.filter(|part| is_core(part, &body)).collect();
             found.push(alone(scene, body, cores));
@@ -57,8 +61,9 @@ pub(super) fn with_texture(scene: &Scene<'_>, mut found: Vec<Candidate>) -> Vec<
     found
 }
 
-/// Takes the objects that are but parts of a body out of what was found; `None` where the body says nothing new.
-fn parts_of(found: &mut Vec<Candidate>, body: &Mask) -> Option<Vec<Candidate>> {
+/// Takes the objects that are but parts of a body out of what was found; `None` where the body says nothing new, or lies
+/// closer round them than `edge_px`.
+fn parts_of(found: &mut Vec<Candidate>, body: &Mask, edge_px: f64) -> Option<Vec<Candidate>> {
     let near: Vec<&Candidate> = found
         .iter()
         .filter(|object| boxes_meet(&object.whole, body))
@@ -73,7 +78,9 @@ fn parts_of(found: &mut Vec<Candidate>, body: &Mask) -> Option<Vec<Candidate>> {
         .iter()
         .map(|part| label::enclosed_area(&part.whole))
         .sum();
-    if known || covered as f64 >= PARTS_SHARE * body.area() as f64 {
+    let radius = |area: u64| (area as f64 / std::f64::consts::PI).sqrt();
+    let close = radius(body.area()) - radius(covered) < edge_px;
+    if known || close || covered as f64 >= PARTS_SHARE * body.area() as f64 {
         return None;
     }
     let (parts, others) = std::mem::take(found).into_iter().partition(|object| {
