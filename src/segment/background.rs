@@ -6,9 +6,8 @@
 //! cannot swallow an object.
 
 use super::blocks::Blocks;
-use super::convolve::convolve;
+use super::convolve::{convolve, gaussian};
 use super::grid::Grid;
-use super::normalise::gaussian;
 use super::surface::Surface;
 
 /// Share of the reduced image's pixels, the smoothest, that may be background.

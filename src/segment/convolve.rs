@@ -1,10 +1,21 @@
-//! Convolution of rows with a symmetric kernel, in loops that the compiler turns into vector instructions.
+//! Symmetric kernels and the convolution of rows with them, in loops that the compiler turns into vector instructions.
 
 /// Taps that one loop weighs at once: each value of the result is then written a quarter as often.
 const TAPS: usize = 4;
 
 /// Two rows at the same distance before and after, and their weight.
 type Tap<'a> = (&'a [f32], &'a [f32], f32);
+
+/// Half of a symmetric kernel, the middle first; it sums to 1. Cut at three standard deviations.
+pub(super) fn gaussian(sigma: f64) -> Vec<f32> {
+    if sigma <= 0.0 {
+        return vec![1.0];
+    }
+    let radius = (3.0 * sigma).ceil() as usize;
+    let weight = |i: usize| (-0.5 * (i as f64 / sigma).powi(2)).exp();
+    let sum = weight(0) + 2.0 * (1..=radius).map(weight).sum::<f64>();
+    (0..=radius).map(|i| (weight(i) / sum) as f32).collect()
+}
 
 /// `out = kernel[0] · middle + Σ kernel[i] · (before + after)`, where `tap(i)` gives the rows `i` before and after, at least
 /// as long as `out`; `tap(0)` gives the middle twice.

@@ -2,7 +2,7 @@
 
 use super::Raster;
 use super::background::Background;
-use super::convolve::convolve;
+use super::convolve::{convolve, gaussian};
 
 /// An image with the background at 0.
 #[derive(Debug, Clone)]
@@ -32,17 +32,6 @@ pub(super) fn flatten(image: &Raster, background: &Background, smoothing_px: f64
         height,
         values,
     }
-}
-
-/// Half of a symmetric kernel, the middle first; it sums to 1. Cut at three standard deviations.
-pub(super) fn gaussian(sigma: f64) -> Vec<f32> {
-    if sigma <= 0.0 {
-        return vec![1.0];
-    }
-    let radius = (3.0 * sigma).ceil() as usize;
-    let weight = |i: usize| (-0.5 * (i as f64 / sigma).powi(2)).exp();
-    let sum = weight(0) + 2.0 * (1..=radius).map(weight).sum::<f64>();
-    (0..=radius).map(|i| (weight(i) / sum) as f32).collect()
 }
 
 /// The rows round the present one, blurred along x, in a ring: the whole plane is never held twice. Beyond its edges

@@ -46,12 +46,6 @@ const DASH_GAP: f64 = 3.0;
 /// A ring with more dashes than this is drawn without.
 const DASHES_MAX: f64 = 20_000.0;
 
-/// Shares of the darkest and brightest values that are drawn black and white, in thousandths.
-const CLIPPED_PER_MILLE: usize = 3;
-
-/// How many values the contrast is judged by.
-const CONTRAST_SAMPLES: usize = 50_000;
-
 const WHOLE: Color = [255, 200, 0];
 const CORE: Color = [0, 200, 255];
 const WHITE: Color = [255, 255, 255];
@@ -237,19 +231,6 @@ impl Picture {
 
 fn apart(a: Point, b: Point) -> f64 {
     (b[0] - a[0]).hypot(b[1] - a[1])
-}
-
-/// The values drawn black and white.
-pub(super) fn contrast(image: &Raster) -> (f32, f32) {
-    let samples = image.samples();
-    let step = (samples.len() / CONTRAST_SAMPLES).max(1);
-    let mut values: Vec<f32> = (0..samples.len())
-        .step_by(step)
-        .map(|i| samples.at(i))
-        .collect();
-    values.sort_unstable_by(f32::total_cmp);
-    let clipped = values.len() * CLIPPED_PER_MILLE / 1000;
-    (values[clipped], values[values.len() - 1 - clipped])
 }
 
 #[cfg(test)]

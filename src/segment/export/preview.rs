@@ -5,8 +5,13 @@ use std::io::Write;
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{ExtendedColorType, ImageEncoder};
 
-use super::overlay::contrast;
 use crate::segment::{Raster, SegmentError};
+
+/// How many values the contrast is judged by.
+const CONTRAST_SAMPLES: usize = 50_000;
+
+/// Shares of the darkest and brightest values that are drawn black and white, in thousandths.
+const CLIPPED_PER_MILLE: usize = 3;
 
 /// Writes the picture as an 8-bit grey PNG whose longer side has at most `side_max_px` pixels. A pixel of it is the mean
 /// of the square of image pixels that it stands for.
@@ -33,6 +38,19 @@ pub(super) fn greys(image: &Raster, step: u32) -> Vec<u8> {
         greys.extend(row.iter().map(|mean| ((mean - black) * scale) as u8));
     }
     greys
+}
+
+/// The values drawn black and white.
+fn contrast(image: &Raster) -> (f32, f32) {
+    let samples = image.samples();
+    let step = (samples.len() / CONTRAST_SAMPLES).max(1);
+    let mut values: Vec<f32> = (0..samples.len())
+        .step_by(step)
+        .map(|i| samples.at(i))
+        .collect();
+    values.sort_unstable_by(f32::total_cmp);
+    let clipped = values.len() * CLIPPED_PER_MILLE / 1000;
+    (values[clipped], values[values.len() - 1 - clipped])
 }
 
 /// Means of squares of `step` pixels, of which the first begins at (0, `top`); those at the frame are cut off by it.

@@ -89,20 +89,8 @@ impl Envelope {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::disks;
     use super::*;
-
-    fn disks(width: usize, height: usize, disks: &[(f64, f64, f64)]) -> Mask {
-        let mut mask = Mask::new(5, 7, width, height);
-        for y in 0..height {
-            for x in 0..width {
-                let inside = disks
-                    .iter()
-                    .any(|(cx, cy, r)| (x as f64 - cx).powi(2) + (y as f64 - cy).powi(2) <= r * r);
-                mask.set(x, y, inside);
-            }
-        }
-        mask
-    }
 
     #[test]
     fn distances_agree_with_the_definition() {

@@ -113,7 +113,7 @@ mod tests {
         heights.fill(1.0);
     }
 
-    fn disks(width: usize, height: usize, disks: &[(f64, f64, f64)]) -> Mask {
+    pub(super) fn disks(width: usize, height: usize, disks: &[(f64, f64, f64)]) -> Mask {
         let mut mask = Mask::new(5, 7, width, height);
         for y in 0..height {
             for x in 0..width {
