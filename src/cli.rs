@@ -10,6 +10,7 @@ use crate::kit::clock::SystemClock;
 use crate::kit::instance::InstanceId;
 use crate::roles;
 use crate::roles::args::*;
+use crate::roles::segment::SegmentArgs;
 use crate::roles::sqlite_url::sqlite_url;
 use crate::settings::{Loaded, LogFormat, Role, Settings, Sources, check_for};
 use crate::telemetry::logs::{self, Colour, Destination, Form};

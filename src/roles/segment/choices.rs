@@ -4,9 +4,9 @@ use anyhow::anyhow;
 use clap::ValueEnum;
 use serde_json::{Map, Value};
 
-use crate::roles::args::{SegmentArgs, SegmenterArgs};
 use crate::segment::Parameters;
 
+use super::args::{SegmentArgs, SegmenterArgs};
 use super::output_files::Output;
 use super::pages::Pages;
 

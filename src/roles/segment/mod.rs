@@ -3,11 +3,12 @@
 //!
 //! In reading order:
 //! * `inputs`, `natural`, `items`: the files that the arguments mean, their order, and the names of their results.
-//! * `choices`, `pages`: what the flags choose.
+//! * `args`, `choices`, `pages`: the flags, and what they choose.
 //! * `workplace`, `records`, `plan`: where a run works, what is done, what is still to be done.
 //! * `session`, `work`, `output_files`: the backends of a run, and one image from file to results.
 //! * `progress`, `table`, `summary`: what is said meanwhile and in the end.
 
+mod args;
 mod choices;
 mod inputs;
 mod items;
@@ -26,7 +27,6 @@ mod workplace;
 use std::process::ExitCode;
 
 use crate::app::image_limits;
-use crate::roles::args::SegmentArgs;
 use crate::roles::exit::{Code, WithCode};
 use crate::settings::Settings;
 
@@ -40,7 +40,7 @@ use summary::Summary;
 use work::{Outcome, PageOutcome};
 use workplace::Workplace;
 
-pub use choices::name_and_value;
+pub use args::{PolarityName, SegmentArgs, SegmenterArgs};
 pub use output_files::Output;
 pub use pages::Pages;
 
