@@ -14,8 +14,8 @@
 //!   jobs of its own priority before it starts within `(n + 1) × aged_share × 9` starts, whatever else is offered.
 //! * Within a priority owners take turns: a job's rank is `max(clock, last rank of its owner) + 1`, the clock being the
 //!   rank that was served last. A job keeps its rank through retry, delay and recovery.
-//! * At most [`Fairness::owner_running_max`] jobs of an owner run at once, and as many stand in the ordered set, those of
-//!   lower priority not counted; the rest is the owner's backlog, of which the first moves up when a place is free.
+//! * At most [`Fairness::owner_running_max`] jobs of an owner run at once, and with them no more of each priority stand in
+//!   the ordered set; the rest is the owner's backlog, of which the first moves up when a place is free.
 
 pub mod batching;
 pub mod memory;

@@ -24,7 +24,7 @@ use crate::kit::id::{JobId, UserId};
 use crate::state::Subscription;
 use crate::state::redis::{self as state, Listener, Script, array, bytes, integer, milliseconds};
 
-use packing::{Arguments, id, ids, letters, truths};
+use packing::{Arguments, fence, id, ids, letters, truths};
 
 macro_rules! scripts {
     ($($name:ident = $file:literal;)*) => {$(
@@ -51,13 +51,12 @@ scripts! {
 }
 
 /// The keys in the order in which the prelude names them; the braces are literal.
-const KEYS: [&str; 10] = [
+const KEYS: [&str; 9] = [
     "q:{main}:jobs",
     "q:{main}:owners",
     "q:{main}:clocks",
     "q:{main}:delayed",
     "q:{main}:leases",
-    "q:{main}:fences",
     "q:{main}:stops",
     "q:{main}:waiting:default",
     "q:{main}:waiting:large",
@@ -73,7 +72,7 @@ const WAKE: &str = "q:{main}:wake";
 pub struct Redis {
     state: state::Redis,
     fairness: Fairness,
-    keys: Arc<[String; 10]>,
+    keys: Arc<[String; 9]>,
     wake: String,
     waiter: Arc<Waiter>,
 }
@@ -146,20 +145,23 @@ impl Redis {
         arguments.push_count(CLAIM_ROUNDS_MAX);
         for (leased, release) in ended {
             arguments.push_job(&leased.job);
-            arguments.push_number(leased.fence);
+            arguments.push_fence(leased.fence);
             match release {
-                Release::Done => arguments.push(b""),
-                Release::Again(offer) => arguments.push_offer(offer),
+                Release::Done => [b"", b""].iter().for_each(|none| arguments.push(*none)),
+                Release::Again(offer) => {
+                    arguments.push_offer(offer);
+                    arguments.push_delay(offer.delay);
+                }
             }
         }
         let answer = array(self.run(&EXCHANGE, arguments).await?)?;
-        let [released, fence, due, claimed] = <[Value; 4]>::try_from(answer)
+        let [released, number, due, claimed] = <[Value; 4]>::try_from(answer)
             .map_err(|other| Error::Unexpected(format!("{} parts of an exchange", other.len())))?;
         if want.limit > 0 {
             *self.waiter.due.lock() = due_in(integer(&due)?);
         }
         let jobs = ids(claimed)?;
-        let fence = if jobs.is_empty() { 0 } else { number(fence)? };
+        let fence = if jobs.is_empty() { 0 } else { fence(number)? };
         let claimed = jobs.into_iter().map(|job| Leased { job, fence });
         Ok(Exchanged {
             released: truths(&letters(released, ended.len())?).collect(),
@@ -177,6 +179,7 @@ impl JobQueue for Redis {
             for offer in batch {
                 arguments.push_job(&offer.job);
                 arguments.push_offer(offer);
+                arguments.push_delay(offer.delay);
             }
             let answer = self.run(&OFFER, arguments).await?;
             answers.extend(truths(&letters(answer, batch.len())?));
@@ -235,7 +238,7 @@ impl JobQueue for Redis {
             arguments.push_number(milliseconds(lease));
             for held in batch {
                 arguments.push_job(&held.job);
-                arguments.push_number(held.fence);
+                arguments.push_fence(held.fence);
             }
             let answer = self.run(&RENEW, arguments).await?;
             for letter in letters(answer, batch.len())? {
@@ -249,7 +252,7 @@ impl JobQueue for Redis {
         let mut arguments = self.arguments();
         arguments.push_number(milliseconds(lease));
         arguments.push_job(&offer.job);
-        arguments.push_number(fence);
+        arguments.push_fence(fence);
         arguments.push_offer(offer);
         Ok(integer(&self.run(&ADOPT, arguments).await?)? == 1)
     }
@@ -322,14 +325,6 @@ impl JobQueue for Redis {
 fn due_in(milliseconds: i64) -> Option<Instant> {
     let due = u64::try_from(milliseconds).ok()?;
     Some(Instant::now() + Duration::from_millis(due))
-}
-
-fn number(answer: Value) -> Result<i64, Error> {
-    let text = bytes(answer)?.unwrap_or_default();
-    let number = std::str::from_utf8(&text)
-        .ok()
-        .and_then(|text| text.parse().ok());
-    number.ok_or_else(|| Error::Unexpected(format!("{text:?} as a number")))
 }
 
 fn numbers(answer: Value) -> Result<Vec<u64>, Error> {

@@ -110,9 +110,7 @@ impl Jobs {
             return false;
         }
         if in_order {
-            let lane = &mut self.lanes[usize::from(job.lane.number())];
-            let clock = &mut lane.clock[usize::from(job.priority)];
-            *clock = job.rank.max(*clock);
+            self.serve(&job);
         }
         self.lease(id, job, fence, until);
         true

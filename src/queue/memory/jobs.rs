@@ -73,7 +73,7 @@ impl Job {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Ordered {
     pub(super) waiting: BTreeSet<Place>,
-    pub(super) clock: PerPriority,
+    pub(super) clock: PerPriority<u64>,
 }
 
 #[derive(Debug, Clone)]
@@ -88,8 +88,10 @@ pub(super) struct Jobs {
     /// Jobs that were claimed so far.
     pub(super) starts: u64,
     pub(super) fence: i64,
-    /// Owners of the jobs that one call has moved, and how many places it freed.
-    pub(super) touched: HashMap<OwnerKey, u64>,
+    /// How many places of whom one call has freed.
+    pub(super) freed: HashMap<OwnerKey, usize>,
+    /// Owners and priorities of the jobs that one call has moved.
+    pub(super) touched: Vec<(OwnerKey, u8)>,
 }
 
 impl Jobs {
@@ -103,7 +105,8 @@ impl Jobs {
             leases: BTreeSet::new(),
             starts: 0,
             fence: 0,
-            touched: HashMap::new(),
+            freed: HashMap::new(),
+            touched: Vec::new(),
         }
     }
 
@@ -115,7 +118,7 @@ impl Jobs {
         for (offer, old) in self.take_out(accepted) {
             self.offer_one(&offer, old, now);
         }
-        self.settle();
+        self.settle(now);
         waits
     }
 
@@ -129,7 +132,7 @@ impl Jobs {
         let released = ended.iter();
         let released = released.map(|(leased, end)| self.end(*leased, end, now));
         let released = released.collect();
-        self.settle();
+        self.refill(now);
         let fence = micros.max(self.fence + 1);
         let until = now.saturating_add(millis(want.lease));
         let limit = want.limit.min(BATCH_MAX);
@@ -137,6 +140,7 @@ impl Jobs {
             0 => Vec::new(),
             limit => self.claim(want.lanes, limit, (fence, until), now),
         };
+        self.forget();
         let claimed = claimed.into_iter().map(|job| Leased { job, fence });
         Exchanged {
             released,
@@ -179,8 +183,9 @@ impl Jobs {
         }
         let mut job = self.leave(id).unwrap_or_else(|| Job::new(offer));
         self.give_rank(&mut job);
+        self.serve(&job);
         self.lease(id, job, fence, until);
-        self.settle();
+        self.forget();
         true
     }
 
@@ -201,6 +206,7 @@ impl Jobs {
         if let Some(job) = self.leave(id) {
             self.place(id, job);
         }
+        self.forget();
         true
     }
 
@@ -217,13 +223,13 @@ impl Jobs {
         }
     }
 
-    pub(super) fn remove(&mut self, jobs: &[JobId]) {
+    pub(super) fn remove(&mut self, jobs: &[JobId], now: Millis) {
         for id in jobs {
             if let Some(job) = self.leave(*id) {
                 self.free(&job);
             }
         }
-        self.settle();
+        self.settle(now);
     }
 
     pub(super) fn knows(&self, job: &JobId) -> bool {
@@ -299,7 +305,7 @@ impl Jobs {
         let with_old = order.into_iter().map(|offer| {
             let old = self.leave(offer.job);
             if let Some(old) = &old {
-                self.touch(old);
+                self.free(old);
             }
             (offer, old)
         });

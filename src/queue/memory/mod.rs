@@ -119,7 +119,7 @@ impl JobQueue for Memory {
     }
 
     async fn remove(&self, jobs: &[JobId]) -> Result<(), Error> {
-        self.with_wake(|queue, _| queue.remove(jobs));
+        self.with_wake(|queue, now| queue.remove(jobs, now));
         Ok(())
     }
 

@@ -4,7 +4,7 @@ use crate::kit::id::JobId;
 use crate::queue::BATCH_MAX;
 
 use super::jobs::{Job, Jobs, Millis, Standing};
-use super::owner::Owner;
+use super::owner::{Level, Owner};
 
 impl Jobs {
     /// The job waits: delayed, in the ordered set where its owner has room there, or in the backlog.
@@ -14,7 +14,7 @@ impl Jobs {
             let due = now.saturating_add(delay);
             job.standing = Standing::Delayed(due);
             self.delayed.insert((due, id));
-            self.owner(&job).delayed += 1;
+            self.level(&job).delayed += 1;
             self.known.insert(id, job);
         } else if self.has_room(&job) {
             self.place(id, job);
@@ -27,7 +27,7 @@ impl Jobs {
     pub(super) fn place(&mut self, id: JobId, mut job: Job) {
         self.give_rank(&mut job);
         job.standing = Standing::Placed;
-        self.owner(&job).placed[usize::from(job.priority)] += 1;
+        self.level(&job).placed += 1;
         let lane = usize::from(job.lane.number());
         self.lanes[lane].waiting.insert(job.place(id));
         self.known.insert(id, job);
@@ -38,10 +38,17 @@ impl Jobs {
         if job.rank == 0 {
             let priority = usize::from(job.priority);
             let clock = self.lanes[usize::from(job.lane.number())].clock[priority];
-            let last = &mut self.owner(job).last[priority];
+            let last = &mut self.level(job).last;
             *last = clock.max(*last) + 1;
             job.rank = *last;
         }
+    }
+
+    /// The clock goes on with what is served in order.
+    pub(super) fn serve(&mut self, job: &Job) {
+        let lane = &mut self.lanes[usize::from(job.lane.number())];
+        let clock = &mut lane.clock[usize::from(job.priority)];
+        *clock = job.rank.max(*clock);
     }
 
     /// Into the owner's backlog.
@@ -69,12 +76,12 @@ impl Jobs {
             Standing::Placed => {
                 let lane = usize::from(job.lane.number());
                 self.lanes[lane].waiting.remove(&job.place(id));
-                self.owner(&job).placed[usize::from(job.priority)] -= 1;
+                self.level(&job).placed -= 1;
             }
             Standing::Backlog => drop(self.owner(&job).backlog.remove(&job.backlogged(id))),
             Standing::Delayed(due) => {
                 self.delayed.remove(&(due, id));
-                self.owner(&job).delayed -= 1;
+                self.level(&job).delayed -= 1;
             }
             Standing::Leased { until, .. } => {
                 self.leases.remove(&(until, id));
@@ -86,39 +93,57 @@ impl Jobs {
 
     /// A place of the job's owner is free at the end of this call.
     pub(super) fn free(&mut self, job: &Job) {
-        *self.touched.entry(job.key()).or_default() += 1;
+        *self.freed.entry(job.key()).or_default() += 1;
     }
 
-    /// Something of the job's owner has moved.
-    pub(super) fn touch(&mut self, job: &Job) {
-        self.touched.entry(job.key()).or_default();
+    /// The end of a call that may have freed places: backlogs move up, and twice as many are looked at, so that a cap that
+    /// was raised is used.
+    pub(super) fn settle(&mut self, now: Millis) {
+        self.refill(now);
+        self.forget();
     }
 
-    /// The end of a call: backlogs move up where places became free, or are; owners without jobs are forgotten.
-    pub(super) fn settle(&mut self) {
-        for (owner, freed) in std::mem::take(&mut self.touched) {
-            let most = self.running_max();
+    pub(super) fn refill(&mut self, now: Millis) {
+        for (owner, count) in std::mem::take(&mut self.freed) {
             let Some(load) = self.owners.get_mut(&owner) else {
                 continue;
             };
-            let places = freed.max(load.free(most)).min(BATCH_MAX as u64);
-            let first: Vec<JobId> = (0..places)
+            let most = (2 * count).min(BATCH_MAX);
+            let first: Vec<JobId> = (0..most)
                 .map_while(|_| load.backlog.pop_first())
                 .map(|(.., id)| id)
                 .collect();
-            if load.is_idle() && first.is_empty() {
-                self.owners.remove(&owner);
-            }
             for id in first {
                 if let Some(job) = self.known.get(&id).copied() {
-                    self.place(id, job);
+                    self.wait(id, job, 0, now);
                 }
             }
         }
     }
 
+    /// The end of a call: what is nothing is not kept.
+    pub(super) fn forget(&mut self) {
+        for (owner, priority) in std::mem::take(&mut self.touched) {
+            let Some(load) = self.owners.get_mut(&owner) else {
+                continue;
+            };
+            let level = &mut load.levels[usize::from(priority)];
+            if level.placed + level.delayed == 0 {
+                level.last = 0;
+            }
+            if load.is_idle() {
+                self.owners.remove(&owner);
+            }
+        }
+    }
+
     pub(super) fn owner(&mut self, job: &Job) -> &mut Owner {
+        self.touched.push((job.key(), job.priority));
         self.owners.entry(job.key()).or_default()
+    }
+
+    fn level(&mut self, job: &Job) -> &mut Level {
+        &mut self.owner(job).levels[usize::from(job.priority)]
     }
 
     /// Whether the job's owner runs as many jobs as they may.

@@ -1,5 +1,7 @@
 //! How arguments and answers of the scripts are packed: many small values in one allocation each way.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use fred::types::Value;
 
@@ -45,18 +47,25 @@ impl Arguments {
         self.ends.push(self.buffer.len());
     }
 
-    /// As the prelude's `OFFER` unpacks it: priority, lane, delay and start of the wait in ms, owner.
+    pub(super) fn push_fence(&mut self, fence: i64) {
+        self.push(&fence.to_be_bytes());
+    }
+
+    /// As it stands in a record: lane, owner, priority, start of the wait in ms.
     pub(super) fn push_offer(&mut self, offer: &Offer) {
         let priority = offer.priority.clamp(PRIORITY_MIN, PRIORITY_MAX);
-        let delay = match offer.delay.is_zero() {
-            true => 0,
-            false => milliseconds(offer.delay),
-        };
-        self.buffer.extend([priority, offer.lane.number()]);
-        self.buffer.extend(delay.to_be_bytes());
         let since = offer.since.timestamp_millis().max(0);
-        self.buffer.extend(since.to_be_bytes());
-        self.push(offer.owner.as_uuid().as_bytes());
+        self.buffer.push(offer.lane.number());
+        self.buffer.extend(offer.owner.as_uuid().as_bytes());
+        self.buffer.push(priority);
+        self.push(&since.to_be_bytes());
+    }
+
+    pub(super) fn push_delay(&mut self, delay: Duration) {
+        self.push_number(match delay.is_zero() {
+            true => 0,
+            false => milliseconds(delay),
+        });
     }
 
     pub(super) fn into_values(self) -> Vec<Value> {
@@ -83,6 +92,15 @@ pub(super) fn id(of: &[u8]) -> Result<JobId, Error> {
     let uuid = uuid::Uuid::from_slice(of);
     uuid.map(JobId::from_uuid)
         .map_err(|error| Error::Unexpected(format!("a job's id in the queue: {error}")))
+}
+
+/// The fence that an answer holds.
+pub(super) fn fence(answer: Value) -> Result<i64, Error> {
+    let number = bytes(answer)?.unwrap_or_default();
+    let number = <[u8; 8]>::try_from(&*number);
+    number
+        .map(i64::from_be_bytes)
+        .map_err(|_| Error::Unexpected("a fence that is no number".into()))
 }
 
 /// An answer that has a letter for each of `count` questions.

@@ -222,7 +222,6 @@ async fn delete_keys(prefix: &str) {
         "clocks",
         "delayed",
         "leases",
-        "fences",
         "stops",
         "waiting:default",
         "waiting:large",

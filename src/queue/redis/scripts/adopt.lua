@@ -1,23 +1,27 @@
--- ARGV: lease in ms, job, fence, offer. Answers 1 when the fence holds the job now, 0 when another does.
+-- ARGV: lease in ms, job, fence, the job as it is offered. Answers 1 when the fence holds the job now, 0 when another
+-- does.
 local lease, id, fence = tonumber(ARGV[ARGS + 1]), ARGV[ARGS + 2], ARGV[ARGS + 3]
-local holder = redis.call('HGET', fences, id)
-if holder and holder ~= fence then
-  return 0
-end
-if not holder then
-  local job = read_jobs({ id })[1]
-  if job then
-    leave({ id }, { job })
-  else
-    job = offered(ARGV[ARGS + 4])
-    load_owners({ job.key })
+local records = read_jobs({ id })
+local record = records[1]
+if record and is_held(record) then
+  if sub(record, 1, 8) ~= fence then
+    return 0
   end
-  give_rank(job)
-  save(id, job)
-  loads[job.key][RUNNING] = loads[job.key][RUNNING] + 1
-  redis.call('HSET', fences, id, fence)
+else
+  local rank = 0
+  if record then
+    rank = leave({ id }, { record })[1]
+  else
+    record = FREE .. ARGV[ARGS + 4]
+  end
+  local of, level = owners_of({ record })
+  of[1][RUNNING] = of[1][RUNNING] + 1
+  rank = rank > 0 and rank or next_rank(record, level[1])
+  serve(record, rank)
+  append(saved, id, with_rank(record, fence, rank))
   flush()
   write_owners()
+  write_clocks({})
 end
 redis.call('ZADD', leases, now + lease, id)
 return 1

@@ -1,6 +1,7 @@
 -- ARGV: job. Answers 1 when somebody holds it, who will hear of it at the next renewal; else 0.
 local job = ARGV[ARGS + 1]
-if redis.call('HEXISTS', fences, job) == 0 then
+local record = redis.call('HGET', jobs, job)
+if not record or not is_held(record) then
   return 0
 end
 redis.call('SADD', stops, job)

@@ -1,18 +1,22 @@
 -- ARGV: owners. Answers for each: jobs that wait, due or not, and jobs that are leased, over all lanes.
-local answer, keys = {}, {}
-for _, owner in ipairs(rest_of_arguments(ARGS + 1)) do
-  for lane in pairs(waiting) do
-    keys[#keys + 1] = string.char(lane) .. owner
-  end
-end
-load_owners(keys)
-for _, owner in ipairs(rest_of_arguments(ARGS + 1)) do
+local answer = {}
+for i = ARGS + 1, #ARGV do
   local waits, runs = 0, 0
   for lane in pairs(waiting) do
-    local load = loads[string.char(lane) .. owner]
-    runs = runs + load[RUNNING]
-    for i = DELAYED, PLACED + PRIORITY_MAX do
-      waits = waits + load[i]
+    local fields = { string.char(lane) .. ARGV[i] }
+    for p = PRIORITY_MIN, PRIORITY_MAX do
+      fields[p + 1] = fields[1] .. string.char(p)
+    end
+    local found = redis.call('HMGET', owners, unpack(fields))
+    if found[1] then
+      local running, behind = struct.unpack(LOAD, found[1])
+      runs, waits = runs + running, waits + behind
+    end
+    for p = PRIORITY_MIN, PRIORITY_MAX do
+      if found[p + 1] then
+        local placed, late = struct.unpack(LEVEL, found[p + 1])
+        waits = waits + placed + late
+      end
     end
   end
   append(answer, waits, runs)

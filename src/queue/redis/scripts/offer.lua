@@ -1,47 +1,54 @@
--- ARGV: job, offer, and so on. Answers a text with a letter for each: 1 it waits, 0 it is leased.
-local ids, answer = {}, {}
-for i = ARGS + 1, #ARGV, 2 do
-  ids[#ids + 1] = ARGV[i]
+-- ARGV: job, the job as it is offered, delay in ms, and so on. Answers a text with a letter for each: 1 it waits, 0 it is
+-- leased.
+local ids, answer, offers, n = {}, {}, {}, 0
+for i = ARGS + 1, #ARGV, 3 do
+  n = n + 1
+  ids[n] = ARGV[i]
+  offers[n] = FREE .. ARGV[i + 1]
 end
-local known, held = read_jobs(ids), read_many('HMGET', fences, ids)
-local keys, offers, delays = {}, {}, {}
-for i = 1, #ids do
-  offers[i], delays[i] = offered(ARGV[ARGS + 2 * i])
-  keys[i] = offers[i].key
-end
-load_owners(keys)
+local known = read_many('HMGET', jobs, ids)
 
--- A job that is named twice keeps its first place in the order and gets the last due time and priority.
-local last, old, order = {}, {}, {}
-for i, id in ipairs(ids) do
-  answer[i] = held[i] and '0' or '1'
-  if not held[i] then
-    if not last[id] then
-      order[#order + 1] = id
-      old[id] = known[i]
-    end
-    local before = last[id] and offers[last[id]] or known[i]
+-- A job that is named twice keeps its first place in the order and gets the last due time and priority; its wait began
+-- with the first.
+local last, order = {}, {}
+for i = 1, n do
+  local id, record = ids[i], known[i]
+  if record and is_held(record) then
+    answer[i] = '0'
+  else
+    answer[i] = '1'
+    local before = last[id] and offers[last[id]] or record
     if before then
-      offers[i].since = before.since
+      offers[i] = sub(offers[i], 1, 26) .. sub(before, 27, 34)
+    end
+    if not last[id] then
+      order[#order + 1] = i
     end
     last[id] = i
   end
 end
+local of, level = owners_of(offers)
+owners_of(known)
 
-local standing, records = {}, {}
-for _, id in ipairs(order) do
-  if old[id] then
-    standing[#standing + 1] = id
-    records[#records + 1] = old[id]
+local standing, records, places = {}, {}, {}
+for _, i in ipairs(order) do
+  if known[i] then
+    append(standing, ids[i], nil)
+    records[#standing], places[#standing] = known[i], i
   end
 end
-leave(standing, records)
-for _, id in ipairs(order) do
-  local job, before = offers[last[id]], old[id]
-  if before and before.priority == job.priority and before.key == job.key then
-    job.rank = before.rank
+local old_ranks = {}
+for i, rank in ipairs(leave(standing, records)) do
+  old_ranks[places[i]] = rank
+  free(records[i])
+end
+for _, i in ipairs(order) do
+  local id, at, rank = ids[i], last[ids[i]], 0
+  local offer = offers[at]
+  if known[i] and sub(known[i], 9, 26) == sub(offer, 9, 26) then
+    rank = old_ranks[i]
   end
-  wait(id, job, delays[last[id]])
+  wait(id, offer, rank, tonumber(ARGV[ARGS + 3 * at]), of[at], level[at])
 end
 settle()
 return table.concat(answer)

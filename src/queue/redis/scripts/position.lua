@@ -4,10 +4,10 @@ local record = redis.call('HGET', jobs, id)
 if not record then
   return 0
 end
-local job = job_of(record)
-local rank = redis.call('ZRANK', waiting[job.lane], id)
-if rank then
-  return rank + 1
+local lane = waiting[lane_of(record)]
+local before = redis.call('ZRANK', lane, id)
+if before then
+  return before + 1
 end
-local behind = redis.call('ZRANK', backlog_of .. job.key, id)
-return behind and redis.call('ZCARD', waiting[job.lane]) + behind + 1 or 0
+before = redis.call('ZRANK', backlog_of(key_of(record)), id)
+return before and redis.call('ZCARD', lane) + before + 1 or 0

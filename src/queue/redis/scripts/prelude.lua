@@ -1,38 +1,36 @@
 -- What every script of the queue begins with: the names of the keys, the clock, records, and how a job moves.
 --
 -- jobs      hash job → record, for every job that the queue knows; kept through retry, delay and recovery
--- owners    hash lane and owner → record of what they have there
+-- owners    hash lane and owner → their LOAD, lane, owner and priority → their LEVEL; nothing where both are empty
 -- clocks    hash lane → the rank served last per priority; 'starts' and 'fence' are counters
 -- delayed   zset job → due time in ms
 -- leases    zset job → end of the lease in ms
--- fences    hash job → number of the claim that holds it
 -- stops     set of the leased jobs that somebody wants to stop
 -- waiting   zset per lane, job → place: whoever is lowest is claimed first
 -- backlog…  zset per lane and owner, job → place among the owner's own: what has no room in `waiting`
 --
 -- Jobs and owners are the 16 bytes of their UUIDs, so that equal places are served in the order of creation.
-local jobs, owners, clocks, delayed, leases, fences, stops =
-  KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
-local waiting = { [0] = KEYS[8], [1] = KEYS[9] }
-local backlog_of = KEYS[10]
+local jobs, owners, clocks, delayed, leases, stops = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local waiting = { [0] = KEYS[7], [1] = KEYS[8] }
+local backlogs = KEYS[9]
 -- The channel on which processes without work listen, and the most jobs of an owner that run at once (0: any).
 local wake, running_max = ARGV[1], tonumber(ARGV[2])
 local ARGS = 2
-local PRIORITY_MIN, PRIORITY_MAX, BATCH_MAX = 1, 10, 1000
+local PRIORITY_MIN, PRIORITY_MAX = 1, 10
 -- A place is (PRIORITY_MAX - priority) * RANK + rank, exact in a double while ranks stay below 2^48.
 local RANK = 281474976710656
 -- Lua's stack holds about 8,000 values; even, since some lists are of pairs.
 local CHUNK = 1000
 
--- priority, lane, rank (0: never stood anywhere but in a backlog), since when it waits in ms, owner
-local JOB = '>BBI8I8c16'
--- priority, lane, delay in ms, since when it waits in ms, owner: as jobs are offered
-local OFFER = '>BBI8I8c16'
--- running, delayed, in the backlog; in `waiting` and the rank given last, one per priority
-local OWNER = '>' .. string.rep('I4', 13) .. string.rep('I8', 10)
-local RUNNING, DELAYED, BACKLOG, PLACED, LAST = 1, 2, 3, 3, 13
-local CLOCK = '>' .. string.rep('I8', 10)
+-- A record is text, cut where it is used, since that costs least: the fence (8 bytes, zero where nobody holds the job),
+-- the job as it was offered (lane 1, owner 16, priority 1, since when it waits in ms 8), and the rank (8), which is left
+-- out while the job stands in `waiting` for the first time or in a backlog: its place says it, or it has none.
+local FREE = string.rep('\0', 8)
+local NUMBER, LOAD, LEVEL, CLOCK = '>I8', '>I4I4', '>I4I4I8', '>' .. string.rep('I8', 10)
+-- Of a LOAD; of a LEVEL: jobs in `waiting`, delayed jobs, the rank given last (0 where none of both is left).
+local RUNNING, BACKLOG, PLACED, DELAYED, LAST = 1, 2, 1, 2, 3
 
+local pack, unpack_number, sub, byte, max = struct.pack, struct.unpack, string.sub, string.byte, math.max
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
@@ -62,19 +60,39 @@ local function read_many(command, key, list)
 end
 
 local function append(list, first, second)
-  list[#list + 1] = first
-  list[#list + 1] = second
-end
-
-local function rest_of_arguments(first)
-  local list = {}
-  for i = first, #ARGV do
-    list[#list + 1] = ARGV[i]
-  end
-  return list
+  local n = #list
+  list[n + 1] = first
+  list[n + 2] = second
 end
 
 -- === Records ===
+
+-- Lane and owner, lane, priority, since: of a record.
+local function key_of(record)
+  return sub(record, 9, 25)
+end
+local function lane_of(record)
+  return byte(record, 9)
+end
+local function priority_of(record)
+  return byte(record, 26)
+end
+local function since_of(record)
+  return (unpack_number(NUMBER, record, 27))
+end
+-- 0 where it has none.
+local function rank_of(record)
+  return #record > 34 and (unpack_number(NUMBER, record, 35)) or 0
+end
+local function is_held(record)
+  return sub(record, 1, 8) ~= FREE
+end
+local function with_rank(record, fence, rank)
+  return fence .. sub(record, 9, 34) .. pack(NUMBER, rank)
+end
+local function place_of(priority, rank)
+  return (PRIORITY_MAX - priority) * RANK + rank
+end
 
 local ranks = {}
 
@@ -89,53 +107,68 @@ local function clock_of(lane)
   return clock
 end
 
-local loads, freed = {}, {}
+-- The clock goes on with what is served in order.
+local function serve(record, rank)
+  local clock, priority = clock_of(byte(record, 9)), byte(record, 26)
+  clock[priority] = max(clock[priority], rank)
+end
 
--- Reads what these owners (lane and owner, as one text) have, once each.
-local function load_owners(keys)
-  local missing = {}
-  for _, key in ipairs(keys) do
-    if not loads[key] then
-      loads[key] = true
-      missing[#missing + 1] = key
-    end
+local function write_clocks(fields)
+  for lane, clock in pairs(ranks) do
+    append(fields, lane, pack(CLOCK, unpack(clock, 1, PRIORITY_MAX)))
   end
-  for i, record in ipairs(read_many('HMGET', owners, missing)) do
-    loads[missing[i]] = record and { struct.unpack(OWNER, record) }
-      or { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
-  end
+  call_many('HSET', clocks, fields)
 end
 
-local function owner_key(job)
-  return string.char(job.lane) .. job.owner
-end
+-- What owners have, as it is read and changed here, and how many places of theirs became free.
+local loads, levels, freed = {}, {}, {}
 
-local function job_of(record)
-  local job = {}
-  job.priority, job.lane, job.rank, job.since, job.owner = struct.unpack(JOB, record)
-  job.key = owner_key(job)
-  return job
-end
-
--- A job as it was offered, and its delay. Its record is not written yet.
-local function offered(packed)
-  local job, delay = { rank = 0, unsaved = true }, nil
-  job.priority, job.lane, delay, job.since, job.owner = struct.unpack(OFFER, packed)
-  job.key = owner_key(job)
-  return job, delay
-end
-
--- The records of jobs, false where there is none; their owners are loaded.
-local function read_jobs(ids)
-  local found, keys = {}, {}
-  for i, record in ipairs(read_many('HMGET', jobs, ids)) do
-    found[i] = record and job_of(record)
+-- Reads what the owners of these records have, once each. Answers their loads and levels (not where `without_levels`), in
+-- the order of the records.
+local function owners_of(records, without_levels)
+  local keys, deep, missing, n = {}, {}, {}, 0
+  for i = 1, #records do
+    local record = records[i]
     if record then
-      keys[#keys + 1] = found[i].key
+      local key = sub(record, 9, 25)
+      keys[i] = key
+      if not loads[key] then
+        loads[key] = true
+        n = n + 1
+        missing[n] = key
+      end
+      if not without_levels then
+        local level = sub(record, 9, 26)
+        deep[i] = level
+        if not levels[level] then
+          levels[level] = true
+          n = n + 1
+          missing[n] = level
+        end
+      end
     end
   end
-  load_owners(keys)
-  return found
+  local found = read_many('HMGET', owners, missing)
+  for i = 1, n do
+    local key, record = missing[i], found[i]
+    if #key == 17 then
+      loads[key] = record and { struct.unpack(LOAD, record) } or { 0, 0 }
+    else
+      levels[key] = record and { struct.unpack(LEVEL, record) } or { 0, 0, 0 }
+    end
+  end
+  for i = 1, #records do
+    if keys[i] then
+      keys[i], deep[i] = loads[keys[i]], deep[i] and levels[deep[i]]
+    end
+  end
+  return keys, deep
+end
+
+-- The records of jobs, false where there is none; the loads and levels of their owners.
+local function read_jobs(ids)
+  local records = read_many('HMGET', jobs, ids)
+  return records, owners_of(records)
 end
 
 -- === Moves: noted here, written by `flush` ===
@@ -143,153 +176,113 @@ end
 local gone, saved, now_delayed, now_backlogged = {}, {}, {}, {}
 local now_waiting = { [0] = {}, [1] = {} }
 
-local function save(id, job)
-  if job.unsaved then
-    append(saved, id, struct.pack(JOB, job.priority, job.lane, job.rank, job.since, job.owner))
-    job.unsaved = nil
-  end
-end
-
 -- A job without a rank comes behind those that its owner has; one from the backlog when it leaves that.
-local function give_rank(job)
-  if job.rank == 0 then
-    local load, last = loads[job.key], LAST + job.priority
-    load[last] = math.max(clock_of(job.lane)[job.priority], load[last]) + 1
-    job.rank, job.unsaved = load[last], true
+local function next_rank(record, level)
+  local rank = max(clock_of(byte(record, 9))[byte(record, 26)], level[LAST]) + 1
+  level[LAST] = rank
+  return rank
+end
+
+-- Into `waiting`, under the rank that it has or gets.
+local function place(id, record, rank, level)
+  if rank == 0 then
+    rank = next_rank(record, level)
   end
+  level[PLACED] = level[PLACED] + 1
+  local list, n = now_waiting[byte(record, 9)], #saved
+  local m = #list
+  list[m + 1] = (PRIORITY_MAX - byte(record, 26)) * RANK + rank
+  list[m + 2] = id
+  saved[n + 1] = id
+  saved[n + 2] = FREE .. sub(record, 9, 34)
 end
 
-local function place(id, job)
-  local load = loads[job.key]
-  give_rank(job)
-  load[PLACED + job.priority] = load[PLACED + job.priority] + 1
-  append(now_waiting[job.lane], (PRIORITY_MAX - job.priority) * RANK + job.rank, id)
-  save(id, job)
-end
-
-local function put_back(id, job)
-  local list = now_backlogged[job.key]
+local function put_back(id, record, rank, load)
+  local key = key_of(record)
+  local list = now_backlogged[key]
   if not list then
     list = {}
-    now_backlogged[job.key] = list
+    now_backlogged[key] = list
   end
-  loads[job.key][BACKLOG] = loads[job.key][BACKLOG] + 1
-  append(list, (PRIORITY_MAX - job.priority) * RANK + job.since, id)
-  save(id, job)
+  load[BACKLOG] = load[BACKLOG] + 1
+  append(list, place_of(priority_of(record), since_of(record)), id)
+  append(saved, id, rank > 0 and with_rank(record, FREE, rank) or FREE .. sub(record, 9, 34))
 end
 
--- Whether one more job of this priority may take a place. Jobs of lower priority are not counted: they never stand in
--- the way of a higher one.
-local function has_room(load, priority)
-  if running_max == 0 then
-    return true
-  end
-  local taken = load[RUNNING]
-  for p = priority, PRIORITY_MAX do
-    taken = taken + load[PLACED + p]
-  end
-  return taken < running_max
-end
-
--- The job waits: delayed, in `waiting` where its owner has room there, or in the backlog.
-local function wait(id, job, delay)
-  local load = loads[job.key]
+-- The job waits: delayed, in `waiting` where its owner has room there, or in the backlog. Jobs of other priorities are not
+-- counted for the room: low ones never stand in the way.
+local function wait(id, record, rank, delay, load, level)
   if delay > 0 then
-    load[DELAYED] = load[DELAYED] + 1
-    give_rank(job)
+    level[DELAYED] = level[DELAYED] + 1
     append(now_delayed, now + delay, id)
-    save(id, job)
-  elseif has_room(load, job.priority) then
-    place(id, job)
+    append(saved, id, with_rank(record, FREE, rank > 0 and rank or next_rank(record, level)))
+  elseif running_max == 0 or load[RUNNING] + level[PLACED] < running_max then
+    place(id, record, rank, level)
   else
-    put_back(id, job)
+    put_back(id, record, rank, load)
   end
 end
 
-local function free(job)
-  freed[job.key] = (freed[job.key] or 0) + 1
+local function free(record)
+  local key = key_of(record)
+  freed[key] = (freed[key] or 0) + 1
 end
 
--- Takes jobs that are not leased out of wherever they stand.
+local function backlog_of(key)
+  return backlogs .. string.gsub(key, '.', function(c)
+    return string.format('%02x', byte(c))
+  end)
+end
+
+-- Takes jobs that are not leased out of wherever they stand. Answers their ranks.
 local function leave(ids, records)
-  local by_lane, left = { [0] = {}, [1] = {} }, {}
-  for i, id in ipairs(ids) do
-    append(by_lane[records[i].lane], id, records[i])
-  end
-  for lane, list in pairs(by_lane) do
-    local of_lane = {}
-    for i = 1, #list, 2 do
-      of_lane[#of_lane + 1] = list[i]
-    end
-    for i, score in ipairs(read_many('ZMSCORE', waiting[lane], of_lane)) do
-      local id, job = of_lane[i], list[2 * i]
-      if score then
-        local place = PLACED + job.priority
-        loads[job.key][place] = loads[job.key][place] - 1
-      else
-        append(left, id, job)
+  local found = {}
+  for lane, key in pairs(waiting) do
+    local of_lane, numbers = {}, {}
+    for i, id in ipairs(ids) do
+      if lane_of(records[i]) == lane then
+        append(of_lane, id, nil)
+        numbers[#numbers + 1] = i
       end
     end
-    call_many('ZREM', waiting[lane], of_lane)
+    for i, place in ipairs(read_many('ZMSCORE', key, of_lane)) do
+      found[numbers[i]] = place
+    end
+    call_many('ZREM', key, of_lane)
   end
-  for i = 1, #left, 2 do
-    local load = loads[left[i + 1].key]
-    if redis.call('ZREM', delayed, left[i]) == 1 then
-      load[DELAYED] = load[DELAYED] - 1
-    elseif redis.call('ZREM', backlog_of .. left[i + 1].key, left[i]) == 1 then
+  local answer = {}
+  for i, id in ipairs(ids) do
+    local record = records[i]
+    local level = levels[sub(record, 9, 26)]
+    if found[i] then
+      level[PLACED] = level[PLACED] - 1
+      answer[i] = found[i] % RANK
+    elseif redis.call('ZREM', delayed, id) == 1 then
+      level[DELAYED] = level[DELAYED] - 1
+    elseif redis.call('ZREM', backlog_of(key_of(record)), id) == 1 then
+      local load = loads[key_of(record)]
       load[BACKLOG] = load[BACKLOG] - 1
     end
+    answer[i] = answer[i] or rank_of(record)
   end
+  return answer
 end
 
 -- The end of leases, whatever follows.
 local function forget_leases(ids)
   call_many('ZREM', leases, ids)
-  call_many('HDEL', fences, ids)
-  call_many('SREM', stops, ids)
+  if #ids > 0 and redis.call('EXISTS', stops) == 1 then
+    call_many('SREM', stops, ids)
+  end
 end
 
 -- === Writes ===
 
 local function flush_backlogs()
   for key, list in pairs(now_backlogged) do
-    call_many('ZADD', backlog_of .. key, list)
+    call_many('ZADD', backlog_of(key), list)
   end
   now_backlogged = {}
-end
-
--- Backlogs move up where places became free, or are.
-local function refill()
-  local moved, records = {}, nil
-  flush_backlogs()
-  for key, load in pairs(loads) do
-    if load[BACKLOG] > 0 then
-      local places = freed[key] or 0
-      if running_max == 0 then
-        places = BATCH_MAX
-      else
-        local unused = running_max - load[RUNNING]
-        for p = PRIORITY_MIN, PRIORITY_MAX do
-          unused = unused - load[PLACED + p]
-        end
-        places = math.min(math.max(places, unused), BATCH_MAX)
-      end
-      if places > 0 then
-        local first = redis.call('ZPOPMIN', backlog_of .. key, places)
-        load[BACKLOG] = load[BACKLOG] - #first / 2
-        for i = 1, #first, 2 do
-          moved[#moved + 1] = first[i]
-        end
-      end
-    end
-  end
-  freed = {}
-  records = read_jobs(moved)
-  for i, id in ipairs(moved) do
-    if records[i] then
-      place(id, records[i])
-    end
-  end
 end
 
 local slept = {}
@@ -317,22 +310,55 @@ local function flush()
   gone, saved, now_delayed = {}, {}, {}
 end
 
--- What owners have, and the clocks; owners without jobs are forgotten.
-local function write_owners()
-  local written, idle = {}, {}
-  for key, load in pairs(loads) do
-    local all = 0
-    for i = RUNNING, PLACED + PRIORITY_MAX do
-      all = all + load[i]
+-- Backlogs move up where places became free; twice as many are looked at, so that a cap that was raised is used.
+local function refill()
+  local moved, n = {}, 0
+  for key, count in pairs(freed) do
+    local load = loads[key]
+    if load[BACKLOG] > 0 then
+      flush()
+      local first = redis.call('ZPOPMIN', backlog_of(key), math.min(2 * count, CHUNK))
+      load[BACKLOG] = load[BACKLOG] - #first / 2
+      for i = 1, #first, 2 do
+        n = n + 1
+        moved[n] = first[i]
+      end
     end
-    if all == 0 then
-      idle[#idle + 1] = key
+  end
+  freed = {}
+  if n > 0 then
+    local records, of, level = read_jobs(moved)
+    for i, record in ipairs(records) do
+      if record then
+        wait(moved[i], record, rank_of(record), 0, of[i], level[i])
+      end
+    end
+  end
+end
+
+-- What owners have; what is nothing is not kept.
+local function write_owners()
+  local written, nothing, n, m = {}, {}, 0, 0
+  for key, load in pairs(loads) do
+    if load[RUNNING] + load[BACKLOG] > 0 then
+      written[n + 1], written[n + 2] = key, pack(LOAD, load[1], load[2])
+      n = n + 2
     else
-      append(written, key, struct.pack(OWNER, unpack(load, 1, LAST + PRIORITY_MAX)))
+      m = m + 1
+      nothing[m] = key
+    end
+  end
+  for key, level in pairs(levels) do
+    if level[PLACED] + level[DELAYED] > 0 then
+      written[n + 1], written[n + 2] = key, pack(LEVEL, level[1], level[2], level[3])
+      n = n + 2
+    else
+      m = m + 1
+      nothing[m] = key
     end
   end
   call_many('HSET', owners, written)
-  call_many('HDEL', owners, idle)
+  call_many('HDEL', owners, nothing)
 end
 
 -- Tells the waiting processes, but only of what they do not know: something where there was nothing to claim, or a

@@ -1,19 +1,22 @@
 -- ARGV: jobs. They leave the queue wherever they stand. Answers how many were known.
-local ids = rest_of_arguments(ARGS + 1)
-local records, held = read_jobs(ids), read_many('HMGET', fences, ids)
+local ids = {}
+for i = ARGS + 1, #ARGV do
+  ids[#ids + 1] = ARGV[i]
+end
+local records, of = read_jobs(ids)
 local leased, others, of_others, seen = {}, {}, {}, {}
 for i, id in ipairs(ids) do
-  local job = records[i]
-  if job and not seen[id] then
+  local record = records[i]
+  if record and not seen[id] then
     seen[id] = true
     gone[#gone + 1] = id
-    free(job)
-    if held[i] then
+    free(record)
+    if is_held(record) then
       leased[#leased + 1] = id
-      loads[job.key][RUNNING] = loads[job.key][RUNNING] - 1
+      of[i][RUNNING] = of[i][RUNNING] - 1
     else
       others[#others + 1] = id
-      of_others[#of_others + 1] = job
+      of_others[#of_others + 1] = record
     end
   end
 end

@@ -5,19 +5,16 @@ local lease, ids = tonumber(ARGV[ARGS + 1]), {}
 for i = ARGS + 2, #ARGV, 2 do
   ids[#ids + 1] = ARGV[i]
 end
-local known = read_many('HMGET', jobs, ids)
-local held = read_many('HMGET', fences, ids)
-local stopped = read_many('SMISMEMBER', stops, ids)
+local records, stopped = read_many('HMGET', jobs, ids), read_many('SMISMEMBER', stops, ids)
 
 local answer, ends = {}, {}
 for i, id in ipairs(ids) do
-  if held[i] == ARGV[ARGS + 1 + 2 * i] then
+  local record = records[i]
+  if record and sub(record, 1, 8) == ARGV[ARGS + 1 + 2 * i] then
     append(ends, now + lease, id)
     answer[i] = stopped[i] == 1 and CANCELLED or HELD
-  elseif held[i] or known[i] then
-    answer[i] = LOST
   else
-    answer[i] = UNKNOWN
+    answer[i] = record and LOST or UNKNOWN
   end
 end
 call_many('ZADD', leases, ends)

@@ -254,9 +254,10 @@ fn the_queue_on_redis_agrees_with_the_queue_in_the_process() {
     let runtime = Runtime::new().expect("a runtime");
     walk(64, 0..1, |steps| {
         runtime.block_on(async {
+            // Before the clock that stands still, so that both find them aged.
+            let jobs = of_many();
             let redis = Backend::redis_with(FAIR).await;
             let memory = Backend::memory_with(FAIR);
-            let jobs = of_many();
             let mut twin = Walker::new(&memory.queue, &jobs);
             let mut walker = Walker::new(&redis.queue, &jobs);
             for step in &steps {
