@@ -5,9 +5,14 @@
 //! rests as `queued` with a later `scheduled_at`, or as `dead`. `attempt` is the fencing token: it rises at every claim,
 //! every later write names it, and a write that finds another attempt is refused and counted.
 
+mod again;
 mod claim;
+pub mod dead;
 mod end;
+mod estimate;
 mod facts;
+mod figures;
+mod forget;
 mod recover;
 mod status;
 mod store;
@@ -35,8 +40,11 @@ use super::Error;
 use super::access::{self, Principal};
 use super::push::Push;
 
+pub use again::Replayed;
 pub use claim::{Claimed, Hold};
 pub use end::{Failure, Finished};
+pub use estimate::Outlook;
+pub use figures::{Counts, Figures, OfPriority, Waits};
 pub use status::Status;
 pub use submit::NewJob;
 
@@ -149,6 +157,8 @@ pub struct Rules {
     pub priority_enabled: bool,
     /// Waits between the runs of a failing job.
     pub retry: Backoff,
+    /// How long dead and cancelled jobs without a result, and the records of runs, are kept; none: for ever.
+    pub keep_ended: Option<Duration>,
 }
 
 impl From<&settings::Queue> for Rules {
@@ -164,6 +174,7 @@ impl From<&settings::Queue> for Rules {
                 base: Duration::from_millis(queue.retry_base_ms),
                 cap: Duration::from_millis(queue.retry_cap_ms),
             },
+            keep_ended: (queue.keep_ended_s > 0).then(|| Duration::from_secs(queue.keep_ended_s)),
         }
     }
 }
