@@ -128,7 +128,7 @@ pub fn queue_rate_per_minute(rate: f64) {
     gauge!("spheroctl_queue_jobs_per_minute").set(rate);
 }
 
-/// `mean`, `p50` and `p95` of the waits of the last hour's runs; 0 where there were none.
+/// `mean`, `p50` and `p95` of the waits of the last hour's completed jobs; 0 where there were none.
 pub fn queue_wait(statistic: &'static str, wait_s: f64) {
     gauge!("spheroctl_queue_wait_seconds", "statistic" => statistic).set(wait_s);
 }

@@ -3,6 +3,8 @@
 
 mod auth;
 mod conformance;
+mod dead_letters;
+mod dlq;
 mod embedded_log;
 mod failure;
 mod files;
@@ -13,6 +15,7 @@ mod kafka_members;
 mod leftovers;
 mod outbox;
 mod projects;
+mod queue_figures;
 mod roles;
 mod segment;
 mod services;

@@ -21,7 +21,7 @@ const WINDOW: TimeDelta = TimeDelta::hours(1);
 const COUNT_MAX: u32 = 100_000;
 /// Failed runs that are counted: each is looked up for its job's priority.
 const FAILED_MAX: u32 = 10_000;
-/// The last runs whose waits are looked at.
+/// The last completed jobs whose waits are looked at.
 const STARTS_MAX: u32 = 1_000;
 /// Where the last figures are kept, and how long: a few of the intervals in which they are taken.
 const KEY: &str = "queue:figures";
@@ -40,7 +40,7 @@ pub struct Figures {
     pub priorities: Vec<OfPriority>,
     /// Jobs that ended per minute, over the last five minutes or the last thousand jobs; none where none did.
     pub rate_per_minute: Option<f64>,
-    /// How long the last runs had waited; none where there were none.
+    /// How long the last jobs that completed had waited; none where there were none.
     pub wait: Option<Waits>,
 }
 
@@ -78,8 +78,8 @@ pub struct Counts {
 /// From the instants at which jobs were due to their starts, in seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Waits {
-    /// How many runs were looked at: the last ones within the window, at most 1,000.
-    pub runs: u64,
+    /// How many completed jobs were looked at: the last ones within the window, at most 1,000.
+    pub jobs: u64,
     /// The mean.
     pub mean_s: f64,
     /// Half of them waited no longer.
@@ -208,7 +208,7 @@ impl Waits {
             waits_s.get(rank.saturating_sub(1)).copied()
         };
         Some(Self {
-            runs: waits_s.len() as u64,
+            jobs: waits_s.len() as u64,
             p50_s: at(50)?,
             p95_s: at(95)?,
             mean_s: waits_s.iter().sum::<f64>() / waits_s.len() as f64,
@@ -261,7 +261,7 @@ mod tests {
         assert_eq!((one.mean_s, one.p50_s, one.p95_s), (7.0, 7.0, 7.0));
         let many = waits((1..=100).rev()).unwrap();
         assert_eq!(
-            (many.runs, many.mean_s, many.p50_s, many.p95_s),
+            (many.jobs, many.mean_s, many.p50_s, many.p95_s),
             (100, 50.5, 50.0, 95.0)
         );
     }

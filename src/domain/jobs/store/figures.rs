@@ -46,11 +46,11 @@ const COUNTS: &str = "
     join queue_jobs q on q.id = failed.job_id
     group by q.priority";
 
-/// When the last runs were due and when they began.
+/// When the last jobs that completed were due and when they began. A failure moves `scheduled_at` behind the run.
 const STARTS: &str = "
     select scheduled_at, started_at
     from queue_jobs
-    where finished_at > $1 and status in ('completed', 'dead') and started_at >= scheduled_at
+    where finished_at > $1 and status = 'completed' and started_at >= scheduled_at
     order by finished_at desc
     limit $2";
 
@@ -118,7 +118,7 @@ pub(in crate::domain::jobs) async fn counts(
         .await)?)
 }
 
-/// When the last runs that ended after `since` were due, and when they began; at most `limit`.
+/// When the last jobs that completed after `since` were due, and when they began; at most `limit`.
 pub(in crate::domain::jobs) async fn starts(
     tx: &mut Tx,
     since: DateTime<Utc>,
