@@ -125,7 +125,7 @@ async fn dead_letters_are_reached_by_role() {
 async fn many_are_replayed_at_once_or_none() {
     let test = start_without_worker().await;
     let ada = test.person("ada@example.org").await;
-    let (_, jobs) = dead_jobs_of(&test, &ada, 5).await;
+    let (project, jobs) = dead_jobs_of(&test, &ada, 5).await;
     let many = format!("{DEAD}/replay");
     let send = async |key: &str, body: Value| {
         let request = test.request(&ada.token, Method::POST, &many).json(&body);
@@ -169,6 +169,15 @@ async fn many_are_replayed_at_once_or_none() {
     assert_eq!(claimed.len(), 5);
     assert!(claimed.iter().all(|claimed| claimed.job.attempt == 2));
     assert!(claimed.iter().all(|claimed| claimed.job.failures == 0));
+    // Who is no member any more is told nothing of what the same request did before.
+    let members = format!("/api/v1/projects/{project}/members");
+    let owner = json!({ "email": "admin@localhost", "role": "owner" });
+    let joined = asked(&test, &ada.token, Method::PUT, &members, Some(&owner)).await;
+    assert_eq!(joined.status(), 200);
+    let own = format!("{members}/{}", ada.id);
+    assert_eq!(status(&test, &ada.token, Method::DELETE, &own).await, 204);
+    let repeated = send("k", json!({ "filter": {}, "limit": 2 })).await;
+    assert_eq!(repeated.status(), 404);
 }
 
 #[tokio::test]

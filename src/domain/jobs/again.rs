@@ -11,7 +11,7 @@ use crate::events::outbox;
 use crate::kit::id::JobId;
 use crate::kit::metrics;
 
-use super::dead::{Scope, Selection, complete};
+use super::dead::{Scope, Selection, check_reach, complete};
 use super::store::dead::queue_again;
 use super::{Job, Jobs, Status, authorised, facts, store};
 
@@ -51,6 +51,7 @@ impl Jobs {
             Error,
         > {
             if let Some(earlier) = earlier(tx, request).await? {
+                check_reach(tx, scope, &earlier.value.jobs).await?;
                 return Ok(earlier);
             }
             let chosen = self.chosen(tx, scope, which).await?;
