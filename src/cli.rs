@@ -10,6 +10,7 @@ use crate::kit::clock::SystemClock;
 use crate::kit::instance::InstanceId;
 use crate::roles;
 use crate::roles::args::*;
+use crate::roles::dlq::args::DlqArgs;
 use crate::roles::segment::SegmentArgs;
 use crate::roles::sqlite_url::sqlite_url;
 use crate::settings::{Loaded, LogFormat, Role, Settings, Sources, check_for};
@@ -96,6 +97,11 @@ pub enum Command {
         before_help = "Examples:\n  spheroctl token create ada@lab.example --name plate-reader --expires-days 90\n  spheroctl token list"
     )]
     Token(TokenArgs),
+    /// Dead letters: list, show, run again, remove
+    #[command(
+        before_help = "Examples:\n  spheroctl dlq jobs list --error-class storage\n  spheroctl dlq jobs replay --error-class storage\n  spheroctl dlq jobs purge --older-than-days 30 --yes"
+    )]
+    Dlq(DlqArgs),
     /// Check and print the settings
     #[command(
         before_help = "Examples:\n  spheroctl config check --role serve\n  spheroctl config show --origin"
@@ -238,6 +244,7 @@ impl Command {
             Self::Health(args) => roles::health::run(args, settings).await,
             Self::User(args) => roles::user::run(args, settings).await,
             Self::Token(args) => roles::token::run(args, settings).await,
+            Self::Dlq(args) => roles::dlq::run(args, settings).await,
             Self::Config(args) => roles::config::run(&args, &loaded),
             Self::Completions(args) => roles::completions::run(&args, Cli::command()),
         }
@@ -253,6 +260,7 @@ impl Command {
             Self::Standalone(_) => Some(Role::Standalone),
             Self::Segment(_) => Some(Role::Segment),
             Self::User(_) | Self::Token(_) => Some(Role::Accounts),
+            Self::Dlq(_) => Some(Role::DeadLetters),
             Self::Health(_) | Self::Config(_) | Self::Completions(_) => None,
         }
     }

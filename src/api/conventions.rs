@@ -121,6 +121,19 @@ impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
     }
 }
 
+/// The `Idempotency-Key` of a request that may have one: what it makes costs nothing, so that it is not demanded.
+#[derive(Debug, Clone)]
+pub(super) struct OptionalIdempotencyKey(pub(super) Option<String>);
+
+impl<S: Send + Sync> FromRequestParts<S> for OptionalIdempotencyKey {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
+        let key = IdempotencyKey::from_request_parts(parts, state).await;
+        Ok(Self(key.ok().map(|key| key.0)))
+    }
+}
+
 /// How long a client wants to wait: `Prefer: wait=N` (RFC 7240), in seconds.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Patience(pub(super) Option<Duration>);

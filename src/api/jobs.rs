@@ -11,14 +11,14 @@ use serde::{Deserialize, Serialize};
 use crate::domain::Error;
 use crate::domain::access::Principal;
 use crate::domain::idempotency::{Outcome, Request};
-use crate::domain::jobs::{Depth, Job, NewJob, Status};
+use crate::domain::jobs::{Depth, Figures, Job, NewJob, Outlook, Status};
 use crate::http::{Json, Path, Query, TimeLimit};
 use crate::kit::id::{JobId, ProjectId};
 
 use super::Api;
 use super::auth::Authenticated;
 use super::conventions::{Answer, IdempotencyKey, List, PageQuery, Patience, bad_parameter};
-use super::{idempotency, waiting};
+use super::{dead_letters, idempotency, waiting};
 
 /// When to look again at jobs that have not ended, in seconds.
 const LOOK_AGAIN_S: &str = "1";
@@ -29,6 +29,15 @@ const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-appli
 #[serde(deny_unknown_fields)]
 pub(super) struct Batch {
     jobs: Vec<NewJob>,
+}
+
+/// A job, and where it stands while it waits.
+#[derive(Serialize)]
+pub(super) struct Shown {
+    #[serde(flatten)]
+    job: Job,
+    #[serde(flatten)]
+    outlook: Option<Outlook>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -93,8 +102,10 @@ pub(super) async fn show(
     Authenticated(principal): Authenticated,
     State(api): State<Api>,
     Path(id): Path<JobId>,
-) -> Answer<Json<Job>> {
-    Ok(Json(api.jobs.find(&principal, id).await?))
+) -> Answer<Json<Shown>> {
+    let job = api.jobs.find(&principal, id).await?;
+    let outlook = api.jobs.outlook(&job).await?;
+    Ok(Json(Shown { job, outlook }))
 }
 
 pub(super) async fn list(
@@ -119,7 +130,22 @@ pub(super) async fn list(
     Ok(page.answer(&uri, found, |job| job.id.as_uuid()))
 }
 
-/// 200 where the job has ended, 202 where it runs on to its next chance to stop.
+/// A dead or cancelled job runs again.
+pub(super) async fn retry(
+    Authenticated(principal): Authenticated,
+    State(api): State<Api>,
+    Path(id): Path<JobId>,
+    IdempotencyKey(key): IdempotencyKey,
+) -> Answer {
+    let request = Request::new(principal.user, &key, &[b"retry", id.as_uuid().as_bytes()])?;
+    let retry = api.jobs.retry(&principal, Some(&request), id);
+    let outcome = idempotency::once(&api, &request, retry).await?;
+    let answer = dead_letters::one(outcome.value);
+    Ok(idempotency::rendered(answer, outcome.replayed))
+}
+
+/// 200 where the job has ended, 202 where it runs on to its next chance to stop. No `Idempotency-Key`: nothing is made,
+/// and a job that was stopped twice is stopped.
 pub(super) async fn cancel(
     Authenticated(principal): Authenticated,
     State(api): State<Api>,
@@ -137,6 +163,15 @@ pub(super) async fn depth(
 ) -> Answer<Json<Depth>> {
     principal.require_admin()?;
     Ok(Json(api.jobs.depth().await?))
+}
+
+/// How the queue is: who waits and how long, and how fast it goes; for administrators.
+pub(super) async fn figures(
+    Authenticated(principal): Authenticated,
+    State(api): State<Api>,
+) -> Answer<Json<Figures>> {
+    principal.require_admin()?;
+    Ok(Json(api.jobs.figures().await?))
 }
 
 async fn submitted(
@@ -157,8 +192,8 @@ async fn submitted(
 }
 
 /// What was asked, whatever the order and spacing of its JSON.
-fn canonical(new: &[impl Serialize]) -> Result<Vec<u8>, Error> {
-    serde_json::to_vec(new).map_err(|error| Error::Internal(error.to_string()))
+pub(super) fn canonical(asked: &(impl Serialize + ?Sized)) -> Result<Vec<u8>, Error> {
+    serde_json::to_vec(asked).map_err(|error| Error::Internal(error.to_string()))
 }
 
 /// A failure of a lone job names its field as the request does.
@@ -176,7 +211,7 @@ fn named_without_place(error: Error) -> Error {
 }
 
 /// Status and headers of an answer about jobs that may run on.
-fn progress_of(jobs: &[&Job]) -> (StatusCode, HeaderMap) {
+pub(super) fn progress_of(jobs: &[&Job]) -> (StatusCode, HeaderMap) {
     if jobs.iter().all(|job| job.status.is_final()) {
         return (StatusCode::OK, HeaderMap::new());
     }

@@ -30,7 +30,7 @@ pub(super) async fn list(
     Ok(Json(List::whole(members)).into_response())
 }
 
-/// Makes somebody a member, or changes what a member may do.
+/// Makes somebody a member, or changes what a member may do; a PUT, so that a repetition changes nothing.
 pub(super) async fn put(
     Authenticated(principal): Authenticated,
     State(api): State<Api>,

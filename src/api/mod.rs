@@ -7,6 +7,7 @@
 mod auth;
 mod conventions;
 mod cookies;
+mod dead_letters;
 mod download;
 mod idempotency;
 mod images;
@@ -149,10 +150,21 @@ fn list() -> Vec<Route> {
         post("/api/v1/jobs/batch", jobs::submit_batch),
         get("/api/v1/jobs/{job}", jobs::show),
         post("/api/v1/jobs/{job}/cancel", jobs::cancel),
+        post("/api/v1/jobs/{job}/retry", jobs::retry),
         get("/api/v1/jobs/{job}/result", results::json),
         get(results::GEOJSON.path, results::geojson),
         get("/api/v1/jobs/{job}/overlay.png", results::overlay),
         get("/api/v1/queue", jobs::depth),
+        get("/api/v1/queue/metrics", jobs::figures),
+        get("/api/v1/dead-letters/jobs", dead_letters::list),
+        post("/api/v1/dead-letters/jobs/replay", dead_letters::replay),
+        post("/api/v1/dead-letters/jobs/purge", dead_letters::purge),
+        get("/api/v1/dead-letters/jobs/{job}", dead_letters::show),
+        delete("/api/v1/dead-letters/jobs/{job}", dead_letters::remove),
+        post(
+            "/api/v1/dead-letters/jobs/{job}/replay",
+            dead_letters::replay_one,
+        ),
     ];
     routes.extend(results::FORMS.iter().map(results::Form::route));
     routes

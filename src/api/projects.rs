@@ -1,19 +1,20 @@
 //! Projects of whoever asks.
 
 use axum::extract::State;
-use axum::response::IntoResponse;
 use http::{StatusCode, Uri, header};
 use serde::Deserialize;
 
 use crate::db::run_tx;
 use crate::domain::Error;
+use crate::domain::access::Principal;
+use crate::domain::idempotency::{Outcome, Request};
 use crate::domain::projects::{self, Project};
 use crate::http::{Json, Path, Query};
 use crate::kit::id::ProjectId;
 
-use super::Api;
 use super::auth::Authenticated;
-use super::conventions::{Answer, PageQuery};
+use super::conventions::{Answer, OptionalIdempotencyKey, PageQuery};
+use super::{Api, idempotency};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -33,21 +34,52 @@ pub(super) async fn list(
     Ok(page.answer(&uri, found, |project| project.id.as_uuid()))
 }
 
+/// Makes a project. An `Idempotency-Key` is honoured but not demanded: a project is two rows and costs nothing, so that
+/// a person at a prompt needs none; a client that repeats requests gives one and has one project.
 pub(super) async fn create(
     Authenticated(principal): Authenticated,
     State(api): State<Api>,
+    OptionalIdempotencyKey(key): OptionalIdempotencyKey,
     Json(new): Json<NewProject>,
 ) -> Answer {
-    let made = run_tx!(api.db, "project.create", |tx| -> Result<Project, Error> {
-        projects::create(tx, &*api.clock, &principal, &new.name).await
-    })?;
-    let location = format!("/api/v1/projects/{}", made.id);
-    Ok((
-        StatusCode::CREATED,
-        [(header::LOCATION, location)],
-        Json(made),
-    )
-        .into_response())
+    let outcome = match key {
+        Some(key) => {
+            let parts: [&[u8]; 2] = [b"project", new.name.as_bytes()];
+            let request = Request::new(principal.user, &key, &parts)?;
+            let making = make(&api, &principal, Some(&request), &new);
+            idempotency::once(&api, &request, making).await?
+        }
+        None => make(&api, &principal, None, &new).await?,
+    };
+    let made = outcome.value;
+    let location = [(header::LOCATION, format!("/api/v1/projects/{}", made.id))];
+    let answer = (StatusCode::CREATED, location, Json(made));
+    Ok(idempotency::rendered(answer, outcome.replayed))
+}
+
+async fn make(
+    api: &Api,
+    principal: &Principal,
+    request: Option<&Request>,
+    new: &NewProject,
+) -> Result<Outcome<Project>, Error> {
+    run_tx!(api.db, "project.create", |tx| -> Result<
+        Outcome<Project>,
+        Error,
+    > {
+        if let Some(request) = request
+            && let Some(value) = request.replay(tx).await?
+        {
+            let replayed = true;
+            return Ok(Outcome { value, replayed });
+        }
+        let value = projects::create(tx, &*api.clock, principal, &new.name).await?;
+        if let Some(request) = request {
+            request.record(tx, &value, api.clock.now()).await?;
+        }
+        let replayed = false;
+        Ok(Outcome { value, replayed })
+    })
 }
 
 pub(super) async fn show(

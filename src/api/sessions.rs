@@ -50,7 +50,8 @@ struct SessionView {
     current: bool,
 }
 
-/// The same answer, after the same work, for a wrong password, an unknown address and a disabled account.
+/// The same answer, after the same work, for a wrong password, an unknown address and a disabled account. No
+/// `Idempotency-Key`, here and for links: the answer is a secret, which is not stored, and a link works once by itself.
 pub(super) async fn sign_in(
     State(api): State<Api>,
     peer: Peer,

@@ -44,6 +44,8 @@ pub(super) async fn list(
     Ok(Json(List::whole(tokens)).into_response())
 }
 
+/// Makes a token. No `Idempotency-Key`: a repetition could only be answered from a stored secret, and secrets are not
+/// stored. A token that was made twice costs nothing and is revoked from the list.
 pub(super) async fn create(
     Authenticated(principal): Authenticated,
     State(api): State<Api>,

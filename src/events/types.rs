@@ -85,6 +85,8 @@ facts! {
     JobDead(JobFailed) = "job.dead" on JOB_EVENTS;
     /// A job was cancelled.
     JobCancelled(JobCancelled) = "job.cancelled" on JOB_EVENTS;
+    /// A job that was dead or cancelled waits again.
+    JobReplayed(JobReplayed) = "job.replayed" on JOB_EVENTS;
     /// A file's bytes are stored.
     FileStored(FileStored) = "file.stored" on FILE_EVENTS;
     /// A person was made a member of a project, or got another role there.
@@ -172,6 +174,18 @@ pub struct JobCancelled {
     pub job: JobRef,
 }
 
+/// Payload of `job.replayed`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobReplayed {
+    /// The job.
+    #[serde(flatten)]
+    pub job: JobRef,
+    /// The last attempt that it had; the next one is higher.
+    pub attempt: i64,
+    /// `dead` or `cancelled`.
+    pub was: String,
+}
+
 /// Payload of `file.stored`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileStored {
@@ -231,7 +245,8 @@ about_a_job!(
     JobStarted,
     JobCompleted,
     JobFailed,
-    JobCancelled
+    JobCancelled,
+    JobReplayed
 );
 
 impl Payload for FileStored {

@@ -73,6 +73,16 @@ pub fn jobs_reoffered(count: u64) {
     counter!("spheroctl_jobs_reoffered_total").increment(count);
 }
 
+/// Jobs that were dead or cancelled and wait again.
+pub fn jobs_replayed(count: u64) {
+    counter!("spheroctl_jobs_replayed_total").increment(count);
+}
+
+/// Rows of jobs that were removed: `purged` by a person, `expired` by age.
+pub fn jobs_removed(why: &'static str, count: u64) {
+    counter!("spheroctl_jobs_removed_total", "why" => why).increment(count);
+}
+
 /// Outbox rows relayed to the event log.
 pub fn outbox_relayed(count: u64) {
     counter!("spheroctl_outbox_relayed_total").increment(count);
@@ -93,6 +103,34 @@ pub fn compute_pool(threads: usize, active: usize, queued: usize) {
     gauge!("spheroctl_compute_threads").set(threads as f64);
     gauge!("spheroctl_compute_active").set(active as f64);
     gauge!("spheroctl_compute_queued").set(queued as f64);
+}
+
+/// Jobs of a priority that are `waiting`, `delayed`, `running` or `dead` now.
+pub fn queue_jobs(priority: u8, state: &'static str, jobs: u64) {
+    gauge!("spheroctl_queue_jobs", "priority" => priority.to_string(), "state" => state)
+        .set(jobs as f64);
+}
+
+/// Jobs of a priority that `completed` or were `cancelled`, and runs that `failed`, within the last hour.
+pub fn queue_ended_last_hour(priority: u8, outcome: &'static str, count: u64) {
+    gauge!("spheroctl_queue_ended_last_hour", "priority" => priority.to_string(), "outcome" => outcome)
+        .set(count as f64);
+}
+
+/// For how long the oldest waiting job of a priority has been due; 0 where none waits.
+pub fn queue_oldest_waiting(priority: u8, age_s: f64) {
+    gauge!("spheroctl_queue_oldest_waiting_age_seconds", "priority" => priority.to_string())
+        .set(age_s);
+}
+
+/// Jobs that ended per minute lately.
+pub fn queue_rate_per_minute(rate: f64) {
+    gauge!("spheroctl_queue_jobs_per_minute").set(rate);
+}
+
+/// `mean`, `p50` and `p95` of the waits of the last hour's completed jobs; 0 where there were none.
+pub fn queue_wait(statistic: &'static str, wait_s: f64) {
+    gauge!("spheroctl_queue_wait_seconds", "statistic" => statistic).set(wait_s);
 }
 
 /// Ids that the queue gave out although their rows no longer wait.

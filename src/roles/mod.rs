@@ -4,6 +4,7 @@
 pub mod args;
 pub mod completions;
 pub mod config;
+pub mod dlq;
 pub mod exit;
 pub mod health;
 pub mod migrate;

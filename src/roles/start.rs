@@ -7,9 +7,12 @@ use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
+use serde_json::{Value, json};
 
 use crate::app::App;
 use crate::db;
+use crate::domain;
+use crate::domain::jobs::{Figures, Jobs};
 use crate::health::{Check, Health, Identity, Kind, Rules};
 use crate::http::{Limits, Listener, Stack, probes, serve, standard};
 use crate::kit::clock::SystemClock;
@@ -17,6 +20,7 @@ use crate::kit::lifecycle::{Ending, Lifecycle};
 use crate::kit::metrics;
 use crate::ops::{self, Ops};
 use crate::settings::{Readiness, Settings};
+use crate::state::StateStore;
 use crate::state::instances::{Instance, Instances};
 use crate::telemetry;
 
@@ -84,7 +88,7 @@ fn add_checks(health: &Health, app: &App) {
         async move {
             db.ping().await.map_err(|error| error.to_string())?;
             let pool = db.pool();
-            Ok(serde_json::json!({ "open": pool.size, "idle": pool.idle, "max": pool.max }))
+            Ok(json!({ "open": pool.size, "idle": pool.idle, "max": pool.max }))
         }
     }));
     let state = app.state.clone();
@@ -97,14 +101,12 @@ fn add_checks(health: &Health, app: &App) {
         let log = log.clone();
         async move { pinged(log.ping().await) }
     }));
-    let jobs = app.jobs.clone();
+    let (jobs, state) = (app.jobs.clone(), app.state.clone());
     health.add(Check::new("queue", Kind::Shared, move || {
-        let jobs = jobs.clone();
+        let (jobs, state) = (jobs.clone(), state.clone());
         async move {
-            jobs.depth()
-                .await
-                .map(|depth| serde_json::json!(depth))
-                .map_err(|error| error.to_string())
+            let queue = queue_details(&jobs, &*state).await;
+            queue.map_err(|error| error.to_string())
         }
     }));
     let files = app.files.clone();
@@ -115,13 +117,25 @@ fn add_checks(health: &Health, app: &App) {
     let compute = app.compute.clone();
     health.add(Check::new("compute", Kind::Local, move || {
         let state = compute.state();
-        async move { Ok(serde_json::json!(state)) }
+        async move { Ok(json!(state)) }
     }));
 }
 
-fn pinged<E: std::fmt::Display>(answer: Result<(), E>) -> Result<serde_json::Value, String> {
+/// How deep the queue is, and the figures that some worker counted within the last minute: a probe counts nothing itself.
+async fn queue_details(jobs: &Jobs, state: &dyn StateStore) -> Result<Value, domain::Error> {
+    let depth = jobs.depth().await?;
+    let figures = Figures::kept(state).await?;
+    Ok(json!({
+        "waiting": depth.waiting,
+        "delayed": depth.delayed,
+        "active": depth.active,
+        "figures": figures,
+    }))
+}
+
+fn pinged<E: std::fmt::Display>(answer: Result<(), E>) -> Result<Value, String> {
     answer
-        .map(|()| serde_json::Value::Null)
+        .map(|()| Value::Null)
         .map_err(|error| error.to_string())
 }
 
@@ -200,10 +214,10 @@ pub fn announce(started: &Started, ops: SocketAddr) {
         });
 }
 
-fn figures(app: &App) -> serde_json::Value {
+fn figures(app: &App) -> Value {
     let compute = app.compute.state();
     metrics::compute_pool(compute.threads, compute.active, compute.queued);
-    serde_json::json!({ "compute": compute })
+    json!({ "compute": compute })
 }
 
 /// Waits for a signal and for everything that was started to end.

@@ -62,6 +62,7 @@ pub(super) const RANGES: &[(&str, i64, i64)] = &[
     ("queue.large_pixels_min", 1, 1 << 40),
     ("queue.delay_max_s", 0, YEAR_S),
     ("queue.wait_max_ms", 1, DAY_MS),
+    ("queue.keep_ended_s", 0, 10 * YEAR_S),
     ("worker.concurrency", 1, 1_000),
     ("worker.poll_interval_ms", 1, DAY_MS),
     ("worker.job_timeout_ms", 1, DAY_MS),

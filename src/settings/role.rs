@@ -24,6 +24,8 @@ pub enum Role {
     Segment,
     /// Accounts and API tokens.
     Accounts,
+    /// Dead letters.
+    DeadLetters,
 }
 
 impl Role {
@@ -37,6 +39,7 @@ impl Role {
             Self::Standalone => "standalone",
             Self::Segment => "segment",
             Self::Accounts => "accounts",
+            Self::DeadLetters => "dlq",
         }
     }
 
@@ -47,7 +50,7 @@ impl Role {
 
     /// Whether it opens the event log.
     const fn opens_log(self) -> bool {
-        self.shares_state() || matches!(self, Self::Migrate | Self::Standalone)
+        self.shares_state() || matches!(self, Self::Migrate | Self::Standalone | Self::DeadLetters)
     }
 }
 

@@ -254,6 +254,9 @@ pub struct Queue {
     pub delay_max_s: u64,
     /// Longest wait of a `Prefer: wait` request.
     pub wait_max_ms: u64,
+    /// Dead and cancelled jobs without a result, and the records of single runs, are removed at this age; 0 keeps them
+    /// for ever. Completed jobs and results are never removed by age.
+    pub keep_ended_s: u64,
 }
 
 /// The worker.

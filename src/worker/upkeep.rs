@@ -1,12 +1,12 @@
-//! What some worker must do now and then: take dead workers' jobs, offer what the queue has lost, delete what has
-//! expired and what nobody lists. One table, one runner; of many workers the one that gets the task's lease in the state store does it.
+//! What some worker must do now and then: take dead workers' jobs, offer what the queue has lost, count, delete what
+//! has expired and what nobody lists. One table, one runner; of many workers the one that gets the task's lease in the state store does it.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::db::{Db, run_tx};
-use crate::domain::jobs::Jobs;
+use crate::domain::jobs::{Figures, Jobs};
 use crate::domain::{Error, idempotency, leftovers};
 use crate::events::log::SharedLog;
 use crate::files::FileStore;
@@ -18,6 +18,10 @@ use crate::state::{SharedState, When};
 /// Idempotency records are looked through this often, and so many are deleted at once.
 const EXPIRE_INTERVAL: Duration = Duration::from_secs(600);
 const EXPIRE_MAX: u32 = 1_000;
+/// Rows of ended jobs that are old enough are removed this often.
+const FORGET_INTERVAL: Duration = Duration::from_secs(600);
+/// How the queue is, is counted this often: an interval of scrapes.
+const COUNT_INTERVAL: Duration = Duration::from_secs(15);
 /// A part of the file store is looked through this often; a million files take 17 h.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(300);
 /// Where the next part begins is kept in the state store, under this key and for so long; without it at the beginning.
@@ -54,6 +58,8 @@ enum Task {
     Reap,
     Reconcile,
     Expire,
+    Forget,
+    Count,
     Sweep,
 }
 
@@ -63,6 +69,8 @@ impl Task {
             Self::Reap => "reap",
             Self::Reconcile => "reconcile",
             Self::Expire => "expire",
+            Self::Forget => "forget",
+            Self::Count => "count",
             Self::Sweep => "sweep",
         }
     }
@@ -75,6 +83,8 @@ impl Upkeep {
             (Task::Reap, self.reap_interval),
             (Task::Reconcile, self.reconcile_interval),
             (Task::Expire, EXPIRE_INTERVAL),
+            (Task::Forget, FORGET_INTERVAL),
+            (Task::Count, COUNT_INTERVAL),
             (Task::Sweep, SWEEP_INTERVAL),
         ];
         for (task, interval) in tasks {
@@ -94,10 +104,11 @@ impl Upkeep {
                 () = lifecycle.draining() => return,
                 _ = tick.tick() => {}
             }
-            if !self.is_ours(task, interval).await {
-                continue;
-            }
-            if let Err(error) = self.run(task).await {
+            let done = match self.is_ours(task, interval).await {
+                true => self.run(task).await,
+                false => self.follow(task).await,
+            };
+            if let Err(error) = done {
                 tracing::warn!(%error, task = task.name(), "upkeep {} failed: {error}", task.name());
             }
         }
@@ -129,8 +140,25 @@ impl Upkeep {
                     idempotency::expire(tx, now, EXPIRE_MAX).await.map(drop)
                 })
             }
+            Task::Forget => self.jobs.forget_ended().await.map(drop),
+            Task::Count => {
+                let figures = self.jobs.figures().await?;
+                figures.show();
+                figures.keep(&*self.state).await
+            }
             Task::Sweep => self.sweep().await,
         }
+    }
+
+    /// What remains to be done where another worker does the task: its figures are shown here too, else a worker that
+    /// counted once would show that for ever.
+    async fn follow(&self, task: Task) -> Result<(), Error> {
+        if let Task::Count = task
+            && let Some(figures) = Figures::kept(&*self.state).await?
+        {
+            figures.show();
+        }
+        Ok(())
     }
 
     async fn sweep(&self) -> Result<(), Error> {

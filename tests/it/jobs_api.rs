@@ -5,6 +5,8 @@ use std::time::Duration;
 use reqwest::{Method, RequestBuilder, Response};
 use serde_json::{Value, json};
 
+use spheroctl::queue::Lane;
+
 use crate::support::app::{
     TestApp, start, start_with, start_without_worker, start_without_worker_with, text,
 };
@@ -317,6 +319,62 @@ async fn a_waiting_job_is_stopped_at_once_and_has_no_result() {
 }
 
 #[tokio::test]
+async fn a_job_that_was_stopped_runs_again_on_wish() {
+    let test = start_without_worker().await;
+    let image = image(&test, "a.png", pictures::png(1)).await;
+    let job: Value = submitting(&test, "k", json!({ "image_id": image }))
+        .send()
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
+    let base = format!("/api/v1/jobs/{}", text(&job["id"]));
+    let post = |token: &str, what: &str, key: &str| {
+        let request = test.request(token, Method::POST, &format!("{base}/{what}"));
+        request.header("idempotency-key", key).send()
+    };
+    let token = &test.admin_token;
+    let refused = post(token, "retry", "early").await.unwrap();
+    assert_eq!(refused.status(), 409);
+    let problem: Value = refused.json().await.unwrap();
+    assert!(text(&problem["detail"]).contains("waits"), "{problem}");
+    assert_eq!(post(token, "cancel", "").await.unwrap().status(), 200);
+    let without_key = test.request(token, Method::POST, &format!("{base}/retry"));
+    assert_eq!(without_key.send().await.unwrap().status(), 400);
+    let again = post(token, "retry", "r").await.unwrap();
+    assert_eq!(again.status(), 202);
+    assert_eq!(again.headers()["location"], base.as_str());
+    let again: Value = again.json().await.unwrap();
+    assert_eq!(
+        (&again["status"], &again["cancel_requested"]),
+        (&json!("queued"), &json!(false))
+    );
+    assert_eq!(again["finished_at"], Value::Null);
+    let claimed = test.app.jobs.take(5, &Lane::ALL).await.unwrap().claimed;
+    assert_eq!(claimed.len(), 1, "the queue was offered it");
+    let twice = post(token, "retry", "r").await.unwrap();
+    assert_eq!(twice.headers()["idempotent-replayed"], "true");
+    assert_eq!(twice.json::<Value>().await.unwrap()["status"], "running");
+    assert_eq!(post(token, "retry", "late").await.unwrap().status(), 409);
+}
+
+#[tokio::test]
+async fn a_job_with_its_result_is_not_run_again() {
+    let test = start().await;
+    let image = image(&test, "a.png", pictures::png(1)).await;
+    let request = submitting(&test, "k", json!({ "image_id": image })).header("prefer", "wait=30");
+    let job: Value = request.send().await.unwrap().json().await.unwrap();
+    assert_eq!(job["status"], "completed");
+    let path = format!("/api/v1/jobs/{}/retry", text(&job["id"]));
+    let retry = test.request(&test.admin_token, Method::POST, &path);
+    let retry = retry.header("idempotency-key", "r").send().await.unwrap();
+    assert_eq!(retry.status(), 409);
+    let problem: Value = retry.json().await.unwrap();
+    assert!(text(&problem["detail"]).contains("result"), "{problem}");
+}
+
+#[tokio::test]
 async fn a_wait_has_an_end() {
     let test = start_without_worker().await;
     let image = image(&test, "a.png", pictures::png(1)).await;
@@ -378,9 +436,7 @@ async fn with_the_queue_off_every_answer_waits_for_the_result() {
 #[tokio::test]
 async fn an_image_that_cannot_be_decoded_ends_its_job_with_the_reason() {
     let test = start().await;
-    let mut damaged = pictures::png(1);
-    damaged.truncate(damaged.len() / 2);
-    let image = image(&test, "damaged.png", damaged).await;
+    let image = image(&test, "damaged.png", pictures::damaged_png()).await;
     let request = submitting(&test, "k", json!({ "image_id": image })).header("prefer", "wait=30");
     let job: Value = request.send().await.unwrap().json().await.unwrap();
     assert_eq!(

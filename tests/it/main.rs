@@ -3,16 +3,20 @@
 
 mod auth;
 mod conformance;
+mod dead_letters;
+mod dlq;
 mod embedded_log;
 mod failure;
 mod files;
 mod http;
 mod images;
 mod jobs_api;
+mod jobs_model;
 mod kafka_members;
 mod leftovers;
 mod outbox;
 mod projects;
+mod queue_figures;
 mod roles;
 mod segment;
 mod services;

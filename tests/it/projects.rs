@@ -142,6 +142,32 @@ async fn a_bad_name_is_refused_with_its_place() {
 }
 
 #[tokio::test]
+async fn a_project_is_made_once_for_a_key_where_there_is_one() {
+    let test = start_without_worker().await;
+    let make = |name: &str, key: &str| {
+        let request = test.request(&test.admin_token, Method::POST, "/api/v1/projects");
+        let request = request.header("idempotency-key", key);
+        request.json(&json!({ "name": name })).send()
+    };
+    let first = make("plate", "k").await.unwrap();
+    assert_eq!(first.status(), 201);
+    let again = make("plate", "k").await.unwrap();
+    assert_eq!(
+        (
+            again.status().as_u16(),
+            &again.headers()["idempotent-replayed"]
+        ),
+        (201, &"true".parse().unwrap())
+    );
+    let (first, again): (Value, Value) = (first.json().await.unwrap(), again.json().await.unwrap());
+    assert_eq!(first, again);
+    assert_eq!(make("other", "k").await.unwrap().status(), 422);
+    assert_eq!(make("other", "a b").await.unwrap().status(), 400);
+    let all = test.get(&test.admin_token, "/api/v1/projects").await;
+    assert_eq!(all["items"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
 async fn pages_together_are_the_whole_list() {
     let test = start_without_worker().await;
     let ada = test.person("ada@example.org").await;
@@ -280,6 +306,7 @@ fn routes_of(things: &Things) -> Vec<(Method, String, Body)> {
         ),
         (Method::POST, "jobs/batch".into(), new_jobs),
         (Method::POST, format!("jobs/{job}/cancel"), Body::None),
+        (Method::POST, format!("jobs/{job}/retry"), Body::None),
     ];
     let read = read.into_iter().map(|path| (Method::GET, path, Body::None));
     read.chain(written)

@@ -15,7 +15,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
-use crate::db::{Db, Tx};
+use crate::db::{self, Db, Tx};
 use crate::kit::id::UserId;
 use crate::state::{StateStore, When};
 
@@ -111,7 +111,7 @@ impl Request {
     /// Writes the record, inside the transaction of the effect.
     ///
     /// # Errors
-    /// [`crate::db::Error::AlreadyExists`] when a twin committed first; the caller then replays.
+    /// [`Error::InFlight`] when a twin committed first: the next repetition finds its outcome.
     pub async fn record<T: Serialize>(
         &self,
         tx: &mut Tx,
@@ -120,8 +120,10 @@ impl Request {
     ) -> Result<(), Error> {
         let outcome =
             serde_json::to_value(outcome).map_err(|error| Error::Internal(error.to_string()))?;
-        store::insert(tx, self.principal, &self.key, &self.sha256, outcome, now).await?;
-        Ok(())
+        match store::insert(tx, self.principal, &self.key, &self.sha256, outcome, now).await {
+            Err(db::Error::AlreadyExists { .. }) => Err(Error::InFlight),
+            written => Ok(written?),
+        }
     }
 
     /// Marks the request as in flight. Where the state store is away there is no marker, and twins meet at the row.

@@ -1,11 +1,13 @@
 //! What happens to jobs, as facts for the event log.
 
 use crate::domain::segmentations::Found;
-use crate::events::types::{JobCancelled, JobCompleted, JobFailed, JobRef, JobSubmitted};
+use crate::events::types::{
+    JobCancelled, JobCompleted, JobFailed, JobRef, JobReplayed, JobSubmitted,
+};
 use crate::events::{Event, Fact};
 use crate::kit::clock::Clock;
 
-use super::{Job, JobError};
+use super::{Job, JobError, Status};
 
 /// A job waits.
 pub(super) fn submitted(clock: &dyn Clock, job: &Job) -> Event {
@@ -48,6 +50,16 @@ pub(super) fn failed(clock: &dyn Clock, job: &Job, error: &JobError, dead: bool)
 /// Somebody stopped a job.
 pub(super) fn cancelled(clock: &dyn Clock, job: &Job) -> Event {
     Event::new(Fact::JobCancelled(JobCancelled { job: about(job) }), clock)
+}
+
+/// A job that had ended as `was` waits again.
+pub(super) fn replayed(clock: &dyn Clock, job: &Job, was: Status) -> Event {
+    let payload = JobReplayed {
+        job: about(job),
+        attempt: job.attempt,
+        was: was.name().to_owned(),
+    };
+    Event::new(Fact::JobReplayed(payload), clock)
 }
 
 fn about(job: &Job) -> JobRef {

@@ -6,11 +6,16 @@
 //! every later write names it, and a write that finds another attempt is refused and counted.
 
 mod acks;
+mod again;
 mod cancel;
 mod claim;
+pub mod dead;
 mod end;
+mod estimate;
 mod facts;
+mod figures;
 mod finish;
+mod forget;
 mod recover;
 mod status;
 mod store;
@@ -45,8 +50,11 @@ use acks::Acks;
 use finish::{Finisher, Finishing};
 use submit::{Submitter, Submitting};
 
+pub use again::Replayed;
 pub use claim::{Claimed, Hold, Taken};
 pub use end::Failure;
+pub use estimate::Outlook;
+pub use figures::{Counts, Figures, OfPriority, Waits};
 pub use finish::Finished;
 pub use status::Status;
 pub use submit::NewJob;
@@ -185,6 +193,8 @@ pub struct Rules {
     pub priority_enabled: bool,
     /// Waits between the runs of a failing job.
     pub retry: Backoff,
+    /// How long dead and cancelled jobs without a result, and the records of runs, are kept; none: for ever.
+    pub keep_ended: Option<Duration>,
 }
 
 impl From<&settings::Queue> for Rules {
@@ -205,6 +215,7 @@ impl From<&settings::Queue> for Rules {
                 base: Duration::from_millis(queue.retry_base_ms),
                 cap: Duration::from_millis(queue.retry_cap_ms),
             },
+            keep_ended: (queue.keep_ended_s > 0).then(|| Duration::from_secs(queue.keep_ended_s)),
         }
     }
 }

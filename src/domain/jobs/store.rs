@@ -1,5 +1,8 @@
 //! Statements on `queue_jobs` and `job_attempts`. Every write to a running job names its attempt.
 
+pub(super) mod dead;
+pub(super) mod figures;
+pub(super) mod forget;
 mod row;
 
 use std::collections::HashSet;

@@ -3,7 +3,7 @@
 mod store;
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::db::{Db, Tx, run_tx};
 use crate::events::types::{MemberAdded, MemberRemoved};
@@ -16,7 +16,7 @@ use super::users::checked_name;
 use super::{Error, users};
 
 /// A project, as one of its members sees it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Project {
     /// Its id.
     pub id: ProjectId,

@@ -188,6 +188,44 @@ async fn a_queue_that_forgets_is_made_whole_again() {
     );
 }
 
+/// One job of sixteen kills every process that runs it. Whoever ran beside it the first time is suspected as well, but
+/// runs alone from then on, and is not counted again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_that_kills_its_worker_takes_no_neighbour_with_it() {
+    const INNOCENT: i64 = 15;
+    let settings = [SHORT_LEASES, &[("worker.concurrency", "16")]].concat();
+    let product = Product::scaled(&settings).await;
+    let server = product.start("serve", &[]).await;
+    let lab = product.lab(&server).await;
+    let image = lab.upload("held.png", pictures::png(7)).await;
+    let held = product.hold(&image).await;
+    let killer = lab.submit(&image, 1).await.remove(0);
+    lab.submit(&image, 15).await;
+    let runs = format!("{RUNNING} and id = '{killer}'").leak();
+    let mut worker = product.start("worker", &[]).await;
+    product.reaches(RUNNING, INNOCENT + 1, DEADLINE).await;
+    worker.kill().await;
+    for _ in 0..2 {
+        worker = product.start("worker", &[]).await;
+        product.reaches(runs, 1, DEADLINE).await;
+        assert_eq!(product.number(RUNNING).await, 1, "a suspect runs alone");
+        worker.kill().await;
+    }
+    held.let_go();
+    let _last = product.start("worker", &[]).await;
+    product.reaches(COMPLETED, INNOCENT, DEADLINE).await;
+    let dead =
+        format!("select count(*) from queue_jobs where status = 'dead' and id = '{killer}'").leak();
+    product.reaches(dead, 1, DEADLINE).await;
+    let crashes = "select max(crashes) from queue_jobs where status = 'completed'";
+    assert_eq!(
+        product.number(crashes).await,
+        1,
+        "each neighbour was counted once"
+    );
+    println!("crash budget: the killer is dead after 3, {INNOCENT} neighbours complete");
+}
+
 /// Deletes all keys of this installation; other tests share the server.
 async fn forget(product: &Product) {
     let script = "redis-cli -u \"$0\" --scan --pattern \"$1*\" | xargs -r redis-cli -u \"$0\" del";

@@ -16,6 +16,13 @@ pub fn tiff(seed: u64) -> Vec<u8> {
     file
 }
 
+/// A PNG whose header is good and whose pixels are cut off.
+pub fn damaged_png() -> Vec<u8> {
+    let mut bytes = png(1);
+    bytes.truncate(bytes.len() / 2);
+    bytes
+}
+
 /// Sixty spheroids as a PNG: their outlines are too large for a row.
 pub fn many() -> Vec<u8> {
     let options = SceneOptions {
