@@ -86,7 +86,7 @@ async fn of_token(value: &HeaderValue, api: &Api) -> Answer<Principal> {
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
         .map(|(_, secret)| secret.trim())
         .ok_or_else(|| Problem::unauthorized("Authorization must be of the form: Bearer TOKEN"))?;
-    let bearer = users::principal_of_token(&api.db, &*api.clock, secret).await?;
+    let bearer = api.bearers.principal(secret).await?;
     bearer.ok_or_else(|| Problem::unauthorized("this API token is unknown, expired or revoked"))
 }
 

@@ -34,7 +34,7 @@ use http::Method;
 use crate::db::Db;
 use crate::domain::images::Uploads;
 use crate::domain::jobs::Jobs;
-use crate::domain::users::Passwords;
+use crate::domain::users::{Bearers, Passwords};
 use crate::files::FileStore;
 use crate::kit::clock::SharedClock;
 use crate::kit::compute::ComputePool;
@@ -55,6 +55,8 @@ pub struct Api {
     pub clock: SharedClock,
     /// Messages about jobs, in-flight markers.
     pub state: SharedState,
+    /// Who bears an API token.
+    pub bearers: Bearers,
     /// Who is signed in.
     pub sessions: Sessions,
     /// One-time codes of sign-in links.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::api::{self, Api, Identity};
 use crate::app::App;
-use crate::domain::users::Passwords;
+use crate::domain::users::{Bearers, Passwords};
 use crate::roles::args::ServeArgs;
 use crate::roles::start::{self, Role, Started};
 use crate::settings::Settings;
@@ -51,6 +51,7 @@ fn api(app: &App, role: Role) -> anyhow::Result<Api> {
         db: app.db.clone(),
         clock: app.clock.clone(),
         state: app.state.clone(),
+        bearers: Bearers::new(app.db.clone(), app.clock.clone()),
         sessions,
         sign_in_codes: SignInCodes::new(app.state.clone()),
         passwords: Passwords::new(auth.password_hashes_at_once)?,

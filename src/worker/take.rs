@@ -17,6 +17,9 @@ const CLAIM_BACKOFF: Backoff = Backoff {
     cap: Duration::from_secs(5),
 };
 
+/// The queue hears of a job's end with the next claim, or after this time. Until then its owner counts as running it.
+const ENDS_LINGER: Duration = Duration::from_millis(20);
+
 impl Worker {
     /// Takes jobs until the process drains, then lets those that run end.
     pub(super) async fn take_jobs(&self) {
@@ -78,12 +81,18 @@ impl Worker {
     async fn rest(&self, pause: Option<Duration>) {
         let Some(pause) = pause else {
             tokio::select! {
-                () = self.jobs.ended() => {}
+                () = self.ends_are_due() => {}
                 () = self.wait_for_jobs() => {}
             }
             return;
         };
         tokio::time::sleep(pause).await;
+    }
+
+    /// Resolves a while after a job has ended: until then its end may ride with a claim.
+    async fn ends_are_due(&self) {
+        self.jobs.ended().await;
+        tokio::time::sleep(ENDS_LINGER).await;
     }
 
     async fn wait_for_jobs(&self) {

@@ -254,6 +254,7 @@ impl Jobs {
         let rules = Arc::new(rules);
         let submitter = Submitter {
             db: db.clone(),
+            queue: queue.clone(),
             clock: clock.clone(),
             rules: Arc::clone(&rules),
         };

@@ -1,7 +1,7 @@
 //! From a request to waiting jobs: one transaction writes job rows, outbox events and the idempotency record; then the
 //! queue is told. A queue that cannot be told loses nothing: the reconciler finds the rows.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,9 +17,9 @@ use crate::domain::images::{Image, Readable};
 use crate::events::outbox;
 use crate::kit::batcher::{Batcher, Limits, Stopped};
 use crate::kit::clock::SharedClock;
-use crate::kit::id::{ImageId, JobId};
+use crate::kit::id::{ImageId, JobId, UserId};
 use crate::kit::lane::Lane;
-use crate::queue::Offer;
+use crate::queue::{Offer, SharedQueue};
 use crate::segment::{Parameters, SegmentError};
 
 use super::together::{Effect, together};
@@ -71,6 +71,7 @@ pub(super) type Submitting = Batcher<Submission, Result<Outcome<Vec<Job>>, Error
 #[derive(Debug, Clone)]
 pub(super) struct Submitter {
     pub(super) db: Db,
+    pub(super) queue: SharedQueue,
     pub(super) clock: SharedClock,
     pub(super) rules: Arc<Rules>,
 }
@@ -80,8 +81,65 @@ impl Submitter {
     pub(super) fn start(self) -> Submitting {
         Batcher::start("job.submit", LIMITS, move |submissions: Vec<Submission>| {
             let submitter = self.clone();
-            async move { together(&submitter, &submissions).await }
+            async move { submitter.answer(submissions).await }
         })
+    }
+
+    /// An answer to each: a refusal, or what one transaction did for all others.
+    async fn answer(&self, submissions: Vec<Submission>) -> Vec<Result<Outcome<Vec<Job>>, Error>> {
+        let refusals = self.refusals(&submissions).await;
+        let (accepted, refusals): (Vec<_>, Vec<_>) = submissions
+            .into_iter()
+            .zip(refusals)
+            .map(|(submission, refusal)| match refusal {
+                None => (Some(submission), None),
+                Some(refusal) => (None, Some(refusal)),
+            })
+            .unzip();
+        let accepted: Vec<Submission> = accepted.into_iter().flatten().collect();
+        let mut answers = match accepted.is_empty() {
+            true => Vec::new(),
+            false => together(self, &accepted).await,
+        }
+        .into_iter();
+        let each = refusals.into_iter().map(|refusal| match refusal {
+            Some(refusal) => Err(refusal),
+            None => answers
+                .next()
+                .unwrap_or_else(|| Err(Error::Internal("a submission without an answer".into()))),
+        });
+        each.collect()
+    }
+
+    /// Refusals of those who have too much waiting, as the queue counts it (give or take what is being submitted). A
+    /// queue that does not answer refuses nothing.
+    async fn refusals(&self, submissions: &[Submission]) -> Vec<Option<Error>> {
+        let limit = self.rules.owner_waiting_max;
+        let owners: HashSet<UserId> = submissions.iter().map(|each| each.principal.user).collect();
+        let owners: Vec<UserId> = owners.into_iter().collect();
+        let loads = match limit {
+            0 => Ok(Vec::new()),
+            _ => self.queue.loads(&owners).await,
+        };
+        let loads = loads.unwrap_or_else(|error| {
+            tracing::debug!(%error, "nobody counts the waiting jobs: {error}");
+            Vec::new()
+        });
+        let mut waiting: HashMap<UserId, u64> = owners
+            .into_iter()
+            .zip(loads.into_iter().map(|load| load.waiting))
+            .collect();
+        let judge = |submission: &Submission| {
+            let waiting = waiting.get_mut(&submission.principal.user)?;
+            let wanted = *waiting + submission.new.len() as u64;
+            if wanted > limit {
+                let waiting = *waiting;
+                return Some(Error::QueueFull { waiting, limit });
+            }
+            *waiting = wanted;
+            None
+        };
+        submissions.iter().map(judge).collect()
     }
 }
 
@@ -285,7 +343,6 @@ impl Jobs {
         new: &[NewJob],
     ) -> Result<Outcome<Vec<Job>>, Error> {
         self.check_count(new.len())?;
-        self.check_load(principal, new.len()).await?;
         let submission = Submission {
             principal: *principal,
             request: request.cloned(),
@@ -316,29 +373,6 @@ impl Jobs {
             "/jobs",
             format!("1 to {most} jobs are expected, not {count}"),
         ))
-    }
-
-    /// Refuses what an owner submits who has too much waiting, as the queue counts it (give or take what is being
-    /// submitted). A queue that does not answer refuses nothing.
-    async fn check_load(&self, principal: &Principal, new: usize) -> Result<(), Error> {
-        let limit = self.rules.owner_waiting_max;
-        if limit == 0 {
-            return Ok(());
-        }
-        let load = match self.queue.loads(&[principal.user]).await {
-            Ok(loads) => loads.first().copied().unwrap_or_default(),
-            Err(error) => {
-                tracing::debug!(%error, "nobody counts the waiting jobs of {}: {error}", principal.user);
-                return Ok(());
-            }
-        };
-        if load.waiting + new as u64 <= limit {
-            return Ok(());
-        }
-        Err(Error::QueueFull {
-            waiting: load.waiting,
-            limit,
-        })
     }
 
     /// Tells the queue of waiting jobs. A failure is logged and left to the reconciler: the rows are there.

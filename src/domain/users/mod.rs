@@ -1,5 +1,6 @@
 //! Accounts, their passwords and their API tokens.
 
+mod bearers;
 mod passwords;
 mod store;
 mod tokens;
@@ -13,8 +14,9 @@ use crate::kit::id::UserId;
 
 use super::Error;
 
+pub use bearers::Bearers;
 pub use passwords::Passwords;
-pub use tokens::{NewToken, Token, create_token, list_tokens, principal_of_token, revoke_token};
+pub use tokens::{NewToken, Token, create_token, list_tokens, revoke_token};
 
 /// An account.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -1,9 +1,12 @@
 //! Statements on `users` and `api_tokens`.
 
+use std::collections::{HashMap, HashSet};
+
 use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 
-use crate::db::{Error, Tx, execute, on_tx};
+use crate::db::{Error, Tx, batch, execute, on_tx};
+use crate::kit::hex::hex;
 use crate::kit::id::{TokenId, UserId};
 
 use super::{Token, User};
@@ -48,11 +51,21 @@ const TOKENS_OF: &str = "
     where user_id = $1
     order by created_at, id";
 
-const OWNER_OF_TOKEN: &str = "
-    select u.id, u.email, u.name, u.password_hash, u.role, u.created_at, u.disabled_at, t.last_used_at
+const BEARERS_POSTGRES: &str = "
+    select u.id, u.email, u.name, u.password_hash, u.role, u.created_at, u.disabled_at, t.last_used_at,
+        t.secret_sha256
     from api_tokens t
     join users u on u.id = t.user_id
-    where t.secret_sha256 = $1 and (t.expires_at is null or t.expires_at > $2)";
+    where t.secret_sha256 in (select decode(value, 'hex') from json_array_elements_text($1::json))
+        and (t.expires_at is null or t.expires_at > $2)";
+
+const BEARERS_SQLITE: &str = "
+    select u.id, u.email, u.name, u.password_hash, u.role, u.created_at, u.disabled_at, t.last_used_at,
+        t.secret_sha256
+    from api_tokens t
+    join users u on u.id = t.user_id
+    where t.secret_sha256 in (select unhex(value) from json_each($1))
+        and (t.expires_at is null or t.expires_at > $2)";
 
 const TOUCH_TOKEN: &str = "
     update api_tokens
@@ -98,6 +111,7 @@ struct TokenOwnerRow {
     #[sqlx(flatten)]
     user: UserRow,
     last_used_at: Option<DateTime<Utc>>,
+    secret_sha256: Vec<u8>,
 }
 
 #[derive(FromRow)]
@@ -208,19 +222,37 @@ pub(super) async fn tokens_of(tx: &mut Tx, user: UserId) -> Result<Vec<Token>, E
 }
 
 /// The token's owner and when the token was last used.
-pub(super) async fn owner_of_token(
+/// Whoever bears a token.
+#[derive(Debug, Clone)]
+pub(super) struct Bearer {
+    pub(super) user: User,
+    pub(super) last_used_at: Option<DateTime<Utc>>,
+}
+
+/// The bearers of the tokens with these digests that have not expired, by digest.
+pub(super) async fn bearers(
     tx: &mut Tx,
-    secret_sha256: &[u8],
+    digests: &[[u8; 32]],
     now: DateTime<Utc>,
-) -> Result<Option<(User, Option<DateTime<Utc>>)>, Error> {
-    let row: Option<TokenOwnerRow> = on_tx!(tx, |conn| sqlx::query_as(OWNER_OF_TOKEN)
-        .bind(secret_sha256)
+) -> Result<HashMap<[u8; 32], Bearer>, Error> {
+    let distinct: HashSet<&[u8; 32]> = digests.iter().collect();
+    let digests = batch::list(&distinct.into_iter().map(hex).collect::<Vec<String>>())?;
+    let statement = tx.dialect().pick(BEARERS_POSTGRES, BEARERS_SQLITE);
+    let rows: Vec<TokenOwnerRow> = on_tx!(tx, |conn| sqlx::query_as(statement)
+        .bind(digests)
         .bind(now)
-        .fetch_optional(conn)
+        .fetch_all(conn)
         .await)?;
-    let Some(row) = row else { return Ok(None) };
-    let (user, _) = row.user.into_user()?;
-    Ok(Some((user, row.last_used_at)))
+    let mut bearers = HashMap::new();
+    for row in rows {
+        let (user, _) = row.user.into_user()?;
+        let last_used_at = row.last_used_at;
+        // The column holds nothing but digests.
+        if let Ok(digest) = row.secret_sha256.try_into() {
+            bearers.insert(digest, Bearer { user, last_used_at });
+        }
+    }
+    Ok(bearers)
 }
 
 pub(super) async fn touch_token(

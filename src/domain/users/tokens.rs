@@ -6,7 +6,6 @@ use serde::Serialize;
 
 use crate::db::{Db, run_tx};
 use crate::domain::Error;
-use crate::domain::access::Principal;
 use crate::kit::clock::Clock;
 use crate::kit::id::{TokenId, UserId};
 use crate::kit::secret::{self, digest};
@@ -14,9 +13,7 @@ use crate::kit::secret::{self, digest};
 use super::{checked_name, store};
 
 /// Every secret begins with this, so that secret scanners know one when they see it.
-const PREFIX: &str = "sph_";
-/// `last_used_at` is written at most this often, so that reading with a token stays a read.
-const TOUCH_INTERVAL: TimeDelta = TimeDelta::minutes(10);
+pub(super) const PREFIX: &str = "sph_";
 
 /// An API token, without its secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -97,38 +94,4 @@ pub async fn revoke_token(db: &Db, user: UserId, id: TokenId) -> Result<bool, Er
     run_tx!(db, "token.revoke", |tx| -> Result<bool, Error> {
         Ok(store::revoke_token(tx, id, user).await?)
     })
-}
-
-/// Who bears this secret; `None` for one that is unknown, expired, or whose account is disabled.
-///
-/// # Errors
-/// Only the database's own.
-pub async fn principal_of_token(
-    db: &Db,
-    clock: &dyn Clock,
-    secret: &str,
-) -> Result<Option<Principal>, Error> {
-    if !secret.starts_with(PREFIX) {
-        return Ok(None);
-    }
-    let (digest, now) = (digest(secret), clock.now());
-    let owner = {
-        let mut tx = db.reader().await?;
-        store::owner_of_token(&mut tx, &digest, now).await?
-    };
-    let Some((user, last_used_at)) = owner else {
-        return Ok(None);
-    };
-    if user.disabled_at.is_some() {
-        return Ok(None);
-    }
-    if last_used_at.is_none_or(|at| at < now - TOUCH_INTERVAL) {
-        run_tx!(db, "token.touch", |tx| -> Result<(), Error> {
-            Ok(store::touch_token(tx, &digest, now, now - TOUCH_INTERVAL).await?)
-        })?;
-    }
-    Ok(Some(Principal {
-        user: user.id,
-        role: user.role,
-    }))
 }

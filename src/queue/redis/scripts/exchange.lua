@@ -56,7 +56,7 @@ end
 
 -- === Claim ===
 
-local claimed, starts, fence = {}, 0, ''
+local claimed, starts, fence, left = {}, 0, '', {}
 
 -- Jobs that have become due wait from now on, at their places.
 local function promote()
@@ -127,6 +127,7 @@ local function claim_aged()
           places[#ids] = first[2 * i]
         end
       end
+      left[lane] = left[lane] - #ids
       call_many('ZREM', waiting[lane], ids)
       start(ids, places, false)
     end
@@ -161,6 +162,7 @@ local function first_of(several, room)
     append(taken[found[i][6]], ids[i], nil)
   end
   for lane, list in pairs(taken) do
+    left[lane] = left[lane] - #list
     call_many('ZREM', waiting[lane], list)
   end
   return ids, places
@@ -173,14 +175,16 @@ local function first(room)
     return ids, places
   end
   for number, lane in ipairs(lanes) do
-    if redis.call('ZCARD', waiting[lane]) > 0 then
+    if left[lane] > 0 then
       several[#several + 1] = { number = number, lane = lane }
     end
   end
   if #several > 1 then
     return first_of(several, room)
   elseif #several == 1 then
-    local popped = redis.call('ZPOPMIN', waiting[several[1].lane], room)
+    local lane = several[1].lane
+    local popped = redis.call('ZPOPMIN', waiting[lane], room)
+    left[lane] = left[lane] - #popped / 2
     for i = 1, #popped / 2 do
       ids[i], places[i] = popped[2 * i - 1], popped[2 * i]
     end
@@ -194,6 +198,9 @@ local function claim()
   -- Rises even where the counter was lost: no claim has the number of another.
   local number = max(tonumber(read[2] or 0) + 1, time[1] * 1000000 + time[2])
   fence = pack(NUMBER, number)
+  for _, lane in ipairs(lanes) do
+    left[lane] = redis.call('ZCARD', waiting[lane])
+  end
   claim_aged()
   for _ = 1, rounds_max do
     local ids, places = first(limit - #claimed)
@@ -206,23 +213,19 @@ local function claim()
   end
 end
 
-if limit > 0 then
+flush()
+local due = -1
+if limit > 0 and redis.call('EXISTS', waiting[0], waiting[1], delayed) > 0 then
   promote()
   flush()
   claim()
-end
-flush()
-write_owners()
-announce()
-
-local due = -1
-for _, lane in ipairs(lanes) do
-  if due ~= 0 and redis.call('ZCARD', waiting[lane]) > 0 then
-    due = 0
-  end
-end
-if due ~= 0 then
+  flush()
   local earliest = redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')[2]
   due = earliest and max(0, tonumber(earliest) - now) or -1
+  for _, lane in ipairs(lanes) do
+    due = left[lane] > 0 and 0 or due
+  end
 end
+write_owners()
+announce()
 return { table.concat(answer), fence, due, table.concat(claimed) }

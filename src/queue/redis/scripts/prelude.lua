@@ -365,6 +365,9 @@ end
 -- due time that has come nearer. Otherwise they are awake, or sleep until the time that they know.
 local function announce()
   local new = slept.delayed
+  if not next(slept) then
+    return
+  end
   for lane, key in pairs(waiting) do
     new = new or (slept[lane] and redis.call('ZCARD', key) > 0)
   end
