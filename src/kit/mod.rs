@@ -1,6 +1,7 @@
 //! Small parts with no knowledge of the product: time, ids, tasks, retries, the compute pool, metric names.
 //! Nothing here imports another room.
 
+pub mod breaker;
 pub mod clock;
 pub mod compute;
 pub mod hex;
