@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use secrecy::SecretString;
 use serde::Deserialize;
 
+use super::ml::Ml;
+
 /// Everything that can be set, by section.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -36,6 +38,8 @@ pub struct Settings {
     pub worker: Worker,
     /// The builtin segmenter and the compute pool.
     pub segment: Segment,
+    /// Who segments, and the remote segmenter.
+    pub ml: Ml,
     /// The outbox relay.
     pub outbox: Outbox,
     /// Readiness.

@@ -2,11 +2,11 @@
 //! finish before it must stop.
 //!
 //! * `running`: what runs here now, and how to interrupt it.
-//! * `builtin`: runs the builtin segmenter on the compute pool.
+//! * `segmenters`: who finds the objects, here or behind HTTP.
 //! * `upkeep`: everything periodic that some worker must do (reap, reconcile, expire).
 
-mod builtin;
 mod running;
+mod segmenters;
 mod upkeep;
 
 use std::convert::Infallible;
@@ -18,14 +18,16 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::domain::Error;
 use crate::domain::jobs::{Claimed, Failure, Finished, Hold, JobError, Jobs};
 use crate::domain::push::Push;
+use crate::health::Check;
 use crate::kit::lifecycle::Lifecycle;
 use crate::kit::retry::Backoff;
 use crate::settings::Settings;
 
-pub use builtin::Builtin;
+pub use segmenters::{Pages, Segmenters, Surroundings};
 pub use upkeep::Upkeep;
 
 use running::{Interrupt, Run, Running};
+use segmenters::NoResult;
 
 /// Waits after a claim that failed because a service is away.
 const CLAIM_BACKOFF: Backoff = Backoff {
@@ -39,6 +41,8 @@ const ENDING_BACKOFF: Backoff = Backoff {
 };
 /// Tries to write how a run ended; meanwhile its lease is renewed. After them the job runs again elsewhere.
 const ENDING_TRIES_MAX: u32 = 8;
+/// A job whose segmenter is away is held for so long at most before it is given back.
+const AWAY_PAUSE: Duration = Duration::from_secs(5);
 /// Progress is told at most this often.
 const PROGRESS_TICK: Duration = Duration::from_millis(250);
 
@@ -80,7 +84,7 @@ impl From<&Settings> for Rules {
 pub struct Worker {
     jobs: Jobs,
     push: Push,
-    segmenter: Builtin,
+    segmenters: Segmenters,
     lifecycle: Lifecycle,
     rules: Arc<Rules>,
     permits: Arc<Semaphore>,
@@ -92,7 +96,7 @@ impl Worker {
     pub fn new(
         jobs: Jobs,
         push: Push,
-        segmenter: Builtin,
+        segmenters: Segmenters,
         lifecycle: Lifecycle,
         rules: Rules,
     ) -> Self {
@@ -101,12 +105,17 @@ impl Worker {
         Self {
             jobs,
             push,
-            segmenter,
+            segmenters,
             lifecycle,
             rules,
             permits,
             running: Running::default(),
         }
+    }
+
+    /// A look at the remote segmenter, for health reports; none where there is none.
+    pub fn segmenter_check(&self) -> Option<Check> {
+        self.segmenters.check()
     }
 
     /// Starts taking jobs and renewing leases until the process drains.
@@ -219,7 +228,11 @@ impl Worker {
                 };
                 self.end(|| self.jobs.finish(&finished)).await
             }
-            Ok(Err(failure)) => {
+            Ok(Err(NoResult::Unavailable { why, .. })) => {
+                tracing::info!(%job, "job {job} waits: {why}");
+                self.end(|| self.jobs.hand_back(claimed)).await
+            }
+            Ok(Err(NoResult::Failed(failure))) => {
                 let (class, text) = (&failure.error.class, &failure.error.text);
                 tracing::warn!(%job, class, "job {job} failed: {text}");
                 self.end(|| self.jobs.fail(claimed, &failure)).await
@@ -241,18 +254,25 @@ impl Worker {
         &self,
         claimed: &Claimed,
         run: &Run,
-    ) -> Result<crate::segment::Segmentation, Failure> {
-        let segmenting = self.segmenter.segment(&claimed.job, run.computing());
+    ) -> Result<crate::segment::Segmentation, NoResult> {
+        let segmenting = async {
+            let result = self.segmenters.segment(&claimed.job, run.computing()).await;
+            if let Err(NoResult::Unavailable { retry_after, .. }) = &result {
+                // Given back at once it would be claimed again at once.
+                tokio::time::sleep((*retry_after).min(AWAY_PAUSE)).await;
+            }
+            result
+        };
         tokio::select! {
             result = segmenting => result,
             never = self.tell_progress(claimed, run) => match never {},
-            () = tokio::time::sleep(self.rules.job_timeout) => Err(Failure {
+            () = tokio::time::sleep(self.rules.job_timeout) => Err(NoResult::Failed(Failure {
                 error: JobError {
                     class: "timeout".into(),
                     text: format!("not done after {} s", self.rules.job_timeout.as_secs()),
                 },
                 permanent: false,
-            }),
+            })),
         }
     }
 
