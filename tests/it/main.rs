@@ -11,6 +11,7 @@ mod images;
 mod jobs_api;
 mod kafka_members;
 mod leftovers;
+mod ml;
 mod outbox;
 mod projects;
 mod roles;
