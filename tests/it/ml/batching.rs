@@ -69,7 +69,7 @@ async fn who_is_cancelled_takes_no_other_along() {
     assert!(answer.status().is_success(), "{}", answer.status());
     assert_eq!(lab.ended(&jobs[0]).await["status"], "cancelled");
     for job in &jobs[1..] {
-        assert_eq!(areas(&lab.result(job).await).len(), 3);
+        assert!(areas(&lab.result(job).await).len() >= 3);
     }
     let asked = model.asked().await;
     let files: Vec<_> = asked

@@ -8,6 +8,7 @@ use spheroctl::segment::scene::{self, SceneOptions};
 use spheroctl::segment::{Parameters, Raster};
 use spheroctl::settings::{self, Sources};
 
+use super::Model;
 use crate::support::services::{kserve_url, spheroseg_url};
 
 /// A page in memory that is sent as a PNG.
@@ -50,10 +51,14 @@ fn request() -> Request {
     }
 }
 
-fn remote(flags: &[(&str, &str)], timeout: Duration) -> Remote {
-    let own = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+/// A service that the environment names: flags may hold no passwords.
+fn remote(settings: &[(&str, &str)], timeout: Duration) -> Remote {
+    let variable = |(key, value): &(&str, &str)| {
+        let name = key.to_ascii_uppercase().replace('.', "__");
+        (format!("SPHEROCTL__{name}"), (*value).to_owned())
+    };
     let sources = Sources {
-        flags: flags.iter().map(own).collect(),
+        environment: settings.iter().map(variable).collect(),
         ..Sources::default()
     };
     let ml = settings::load(&sources)
@@ -167,6 +172,24 @@ async fn addresses_where_nobody_speaks_a_protocol_are_told() {
     let flags = [("ml.segmenter", "auto"), ("ml.url", nowhere.as_str())];
     let error = self::remote(&flags, PATIENCE).ping().await.unwrap_err();
     assert!(matches!(error, RemoteError::Unknown(_)), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_token_goes_to_the_service_and_nowhere_else() {
+    let model = Model::that("otsu").await;
+    let url = spheroseg_url();
+    let settings = [
+        ("ml.segmenter", "spheroseg"),
+        ("ml.url", url.as_str()),
+        ("ml.model", model.name.as_str()),
+        ("ml.token", "c4n4ry"),
+    ];
+    let remote = remote(&settings, PATIENCE);
+    let result = remote.segment(&picture(), &request()).await;
+    assert!(!result.expect("a result").objects.is_empty());
+    let asked = model.asked().await;
+    assert_eq!(asked[0]["headers"]["authorization"], "Bearer c4n4ry");
+    assert!(!format!("{remote:?}").contains("c4n4ry"));
 }
 
 #[tokio::test]

@@ -6,7 +6,8 @@
 //! | `model` | which input and output the model has, and which of our images fit |
 //! | `tensor` | from an image to the input's values |
 //! | `wire` | both encodings of requests and answers |
-//! | `plane` | from the output's values to labels or probabilities, and to objects |
+//! | `plane` | from an answer's values to labels or probabilities |
+//! | `trace` | from those to objects |
 //!
 //! Binary tensors are an extension that no server announces reliably, so it is tried: where the server names itself
 //! `mlserver` (which answers 500 to it) or refuses the try, JSON is spoken from then on.
@@ -14,6 +15,7 @@
 mod model;
 mod plane;
 mod tensor;
+mod trace;
 mod wire;
 
 use std::sync::Arc;
@@ -94,7 +96,7 @@ pub(super) async fn segment<P: Page>(
         let output = wire::read(&answer.headers, &answer.body, &model)?;
         let plane = plane::read(output, image)?;
         drop(answer);
-        let traced = plane::Tracing {
+        let traced = trace::Tracing {
             image,
             parameters: &parameters,
             threshold,
