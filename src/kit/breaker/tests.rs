@@ -14,8 +14,11 @@ const RULES: Rules = Rules {
     probes: 3,
 };
 
-fn breaker() -> (Breaker, Arc<Mutex<Vec<(State, State)>>>) {
-    let seen: Arc<Mutex<Vec<(State, State)>>> = Arc::default();
+/// The changes that an observer was told.
+type Seen = Arc<Mutex<Vec<(State, State)>>>;
+
+fn breaker() -> (Breaker, Seen) {
+    let seen = Seen::default();
     let told = Arc::clone(&seen);
     let observer = move |change: Change| told.lock().push((change.from, change.to));
     (Breaker::new("ml", RULES, observer), seen)

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::super::Segmentation;
+
 /// A call of a remote segmenter that failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RemoteError {
@@ -118,3 +120,6 @@ impl<E> From<RemoteError> for Failed<E> {
         Self::Remote(error)
     }
 }
+
+/// How it went with each page of a batch; none where the answer says nothing about a page, which is then to be sent alone.
+pub type Outcomes<E> = Vec<Option<Result<Segmentation, Failed<E>>>>;

@@ -32,7 +32,7 @@ use crate::settings::Ml;
 
 use super::{Format, Parameters, Raster, Segmentation};
 
-pub use error::{Failed, Fault, RemoteError};
+pub use error::{Failed, Fault, Outcomes, RemoteError};
 pub use probe::Protocol;
 
 use transport::Transport;
@@ -147,15 +147,15 @@ impl Remote {
         outcome
     }
 
-    /// The same for several pages in one call, each with its own outcome, in their order. `None` where the protocol has no
-    /// such call, or the service says nothing about single images: then each is to be sent alone.
+    /// The same for several pages in one call, each with its own outcome, in their order. A protocol that has no such
+    /// call says nothing about any.
     ///
     /// # Errors
     /// Where the call as a whole failed.
     pub async fn segment_batch<P: Page>(
         &self,
         pages: &[(&P, &Request)],
-    ) -> Result<Vec<Option<Result<Segmentation, Failed<P::Error>>>>, Failed<P::Error>> {
+    ) -> Result<Outcomes<P::Error>, Failed<P::Error>> {
         let call = async {
             match self.protocol().await? {
                 Protocol::Spheroseg => spheroseg::segment_batch(self, pages).await,

@@ -14,7 +14,7 @@ use reqwest::multipart::{Form, Part};
 use reqwest::{Body, Method, RequestBuilder};
 
 use super::super::{Format, Raster, Samples, Segmentation};
-use super::{Failed, Page, Remote, RemoteError, Request, WholeFile};
+use super::{Failed, Outcomes, Page, Remote, RemoteError, Request, WholeFile};
 
 const SEGMENT: &str = "/api/v1/segment";
 const SEGMENT_BATCH: &str = "/api/v1/batch-segment";
@@ -40,7 +40,7 @@ pub(super) async fn segment<P: Page>(
 pub(super) async fn segment_batch<P: Page>(
     remote: &Remote,
     pages: &[(&P, &Request)],
-) -> Result<Vec<Option<Result<Segmentation, Failed<P::Error>>>>, Failed<P::Error>> {
+) -> Result<Outcomes<P::Error>, Failed<P::Error>> {
     let mut form = Form::new();
     for (index, (page, _)) in pages.iter().enumerate() {
         form = form.part("files", part(*page, &format!("image-{index}")).await?);

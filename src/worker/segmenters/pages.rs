@@ -127,10 +127,9 @@ impl Page for JobPage {
             return Ok(None);
         }
         let all = [Format::Png, Format::Jpeg, Format::Bmp, Format::Tiff];
-        let known = all.into_iter();
-        let format = known
-            .filter(|format| format.media_type() == self.file.media_type)
-            .next_back();
+        let format = all
+            .into_iter()
+            .find(|format| format.media_type() == self.file.media_type);
         let Some(format) = format else {
             return Ok(None);
         };

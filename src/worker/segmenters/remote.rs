@@ -17,7 +17,7 @@ use crate::kit::id::UserId;
 use crate::kit::lifecycle::Lifecycle;
 use crate::kit::metrics;
 use crate::segment::Segmentation;
-use crate::segment::remote::{Failed, Fault, Remote, RemoteError, Request};
+use crate::segment::remote::{Failed, Fault, Outcomes, Remote, RemoteError, Request};
 
 use super::NoResult;
 use super::batching::{Gatherer, GroupRules};
@@ -210,9 +210,7 @@ impl Item {
 }
 
 /// The first image of a batch whose answer was the service's fault.
-fn first_fault<E>(
-    outcome: &Result<Vec<Option<Result<Segmentation, Failed<E>>>>, Failed<E>>,
-) -> Option<&Failed<E>> {
+fn first_fault<E>(outcome: &Result<Outcomes<E>, Failed<E>>) -> Option<&Failed<E>> {
     let outcomes = outcome.as_ref().ok()?.iter().flatten();
     let mut errors = outcomes.filter_map(|outcome| outcome.as_ref().err());
     errors.find(|failed| matches!(failed, Failed::Remote(error) if error.fault() == Fault::Service))
