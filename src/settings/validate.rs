@@ -179,7 +179,7 @@ fn remote_segmenter(merged: &Merged, problems: &mut Vec<Error>) {
     );
     let model = merged.text("ml.model");
     let good = plain(model, b"._-") && !(segmenter == "oip-v2" && model.is_empty());
-    let expected = "letters, digits and . _ -, and with ml.segmenter = \"oip-v2\" at least one";
+    let expected = "letters, digits and . _ -, and for oip-v2 at least one";
     expect("ml.model", good, expected);
     let token = merged.text("ml.token");
     let good = token.bytes().all(|byte| byte.is_ascii_graphic());
