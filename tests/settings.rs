@@ -109,6 +109,9 @@ QUEUE_PRIORITY_ENABLED false queue.priority_enabled false
 INSTANCE_ID backend-1 instance.id "backend-1"
 PORT 5000 http.port 5000
 SERVER_PORT 8082 http.port 8082
+ML_SERVICE_URL http://ml:5002 ml.url "http://ml:5002"
+ML_SERVICE_TIMEOUT 200000 ml.timeout_ms 200000
+ML_PROTOCOL spheroseg ml.segmenter "spheroseg"
 SERVER_PORT 8082 realtime.port 8082
 PORT 5000 realtime.port 5000
 "#;
@@ -124,6 +127,8 @@ fn every_alias_sets_its_key() {
         let primary = ("SPHEROCTL__DATABASE__URL", "postgres://primary/lab");
         let environment = match variable {
             "DATABASE_REPLICA_URL" => vec![(variable, text), primary],
+            // A protocol alone names no service.
+            "ML_PROTOCOL" => vec![(variable, text), ("ML_SERVICE_URL", "http://ml:5002")],
             _ => vec![(variable, text)],
         };
         let (found, origin) = setting(&shown(&[], &environment), key);
@@ -142,14 +147,14 @@ fn every_alias_sets_its_key() {
 }
 
 #[test]
-fn a_variable_that_is_not_used_yet_is_named() {
+fn a_variable_that_is_not_used_is_named() {
     let output = spheroctl(
         &["config", "check"],
-        &[("ML_SERVICE_URL", "http://ml:8000")],
+        &[("REDIS_URL", "redis://cache"), ("REDIS_HOST", "other")],
     );
     assert_eq!(output.status.code(), Some(0));
     let text = String::from_utf8_lossy(&output.stdout);
-    assert!(text.contains("ML_SERVICE_URL is not used"), "{text}");
+    assert!(text.contains("REDIS_HOST is not used"), "{text}");
 }
 
 /// Text of a settings file, and words of the error.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::kit::breaker::{self, Change};
 use crate::kit::id::JobId;
 use crate::state::{SharedState, Subscription, When};
 
@@ -32,6 +33,27 @@ pub enum JobMessage {
         status: Status,
     },
 }
+
+/// A message on `system`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum SystemMessage {
+    /// A breaker changed.
+    Breaker {
+        /// Which one: `ml`.
+        name: String,
+        /// The instance that has it.
+        instance: String,
+        /// What it does with calls now.
+        state: breaker::State,
+        /// The time until the next try where it is open, in milliseconds.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        retry_in_ms: Option<u64>,
+    },
+}
+
+/// The realtime channel of what concerns everybody, without the state store's prefix.
+pub const SYSTEM_CHANNEL: &str = "realtime:channel:system";
 
 #[derive(Serialize, Deserialize)]
 struct LastProgress {
@@ -85,6 +107,18 @@ impl Push {
     pub async fn job_status(&self, id: JobId, attempt: i64, status: Status) {
         self.publish(&job_channel(id), &JobMessage::Status { attempt, status })
             .await;
+    }
+
+    /// Tells that a breaker of `instance` changed.
+    pub async fn breaker_changed(&self, instance: &str, change: Change) {
+        let retry_in_ms = change.retry_in.map(|wait| wait.as_millis());
+        let message = SystemMessage::Breaker {
+            name: change.name.to_owned(),
+            instance: instance.to_owned(),
+            state: change.to,
+            retry_in_ms: retry_in_ms.and_then(|wait| u64::try_from(wait).ok()),
+        };
+        self.publish(SYSTEM_CHANNEL, &message).await;
     }
 
     /// The messages of a job from now on; `None` where the state store is away and rows must be looked at instead.

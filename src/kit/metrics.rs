@@ -137,3 +137,30 @@ pub fn queue_wait(statistic: &'static str, wait_s: f64) {
 pub fn stale_offers(count: u64) {
     counter!("spheroctl_queue_stale_offers_total").increment(count);
 }
+
+/// The state of a breaker: 0 closed, 1 half-open, 2 open.
+pub fn breaker_state(name: &'static str, state: f64) {
+    gauge!("spheroctl_breaker_state", "name" => name).set(state);
+}
+
+/// A breaker that changed to this state: `closed`, `half_open`, `open`.
+pub fn breaker_changed(name: &'static str, to: &'static str) {
+    counter!("spheroctl_breaker_transitions_total", "name" => name, "to" => to).increment(1);
+}
+
+/// One call of the remote segmenter, of one or more images: `done`, or the class of its failure (`bad_image`,
+/// `ml_timeout`, `ml_answer`, `ml_service`, `unread` where the image could not be read); time from sending to measuring.
+pub fn ml_call(outcome: &'static str, took: Duration) {
+    histogram!("spheroctl_ml_call_duration_seconds", "outcome" => outcome)
+        .record(took.as_secs_f64());
+}
+
+/// Images that went in calls of the remote segmenter.
+pub fn ml_images(count: usize) {
+    counter!("spheroctl_ml_images_total").increment(count as u64);
+}
+
+/// An image that the builtin segmenter did because the remote one was away.
+pub fn ml_fallback() {
+    counter!("spheroctl_ml_fallbacks_total").increment(1);
+}

@@ -2,6 +2,7 @@
 //! Nothing here imports another room.
 
 pub mod batcher;
+pub mod breaker;
 pub mod clock;
 pub mod compute;
 pub mod hex;

@@ -65,7 +65,7 @@ impl Running {
         let routes = serve::routes(&started)?.merge(realtime::routes());
         let address = start::serve_public(&started, routes, &http.host, http.port).await?;
         started.app.start_relay();
-        worker::start_worker(&started.app);
+        worker::start_watched(&started)?;
         start::announce(&started, ops);
         let (state, listener) = (started.app.state.clone(), address.to_string());
         let sign_in_link =

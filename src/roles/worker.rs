@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use crate::app::{App, image_limits};
 use crate::roles::args::WorkerArgs;
-use crate::roles::start::{self, Role};
+use crate::roles::start::{self, Role, Started};
 use crate::settings::Settings;
-use crate::worker::{Builtin, Rules, Upkeep, Worker};
+use crate::worker::{Pages, Rules, Segmenters, Surroundings, Upkeep, Worker};
 
 /// Runs the command.
 ///
@@ -18,13 +18,28 @@ pub async fn run(_args: WorkerArgs, settings: Settings) -> anyhow::Result<ExitCo
     let started = start::open(settings, Role::Worker).await?;
     let ops = start::serve_ops(&started).await?;
     started.app.start_relay();
-    start_worker(&started.app);
+    start_watched(&started)?;
     start::announce(&started, ops);
     start::end(&started).await
 }
 
+/// Starts a worker whose remote segmenter, if any, is shown among the services.
+///
+/// # Errors
+/// As [`start_worker`].
+pub fn start_watched(started: &Started) -> anyhow::Result<()> {
+    let worker = start_worker(&started.app)?;
+    if let Some(check) = worker.segmenter_check() {
+        started.health.add(check);
+    }
+    Ok(())
+}
+
 /// Starts taking jobs, and the periodic tasks that some worker must do, until the process drains.
-pub fn start_worker(app: &App) -> Worker {
+///
+/// # Errors
+/// When no client for the remote segmenter can be made.
+pub fn start_worker(app: &App) -> anyhow::Result<Worker> {
     let upkeep = Upkeep {
         jobs: app.jobs.clone(),
         db: app.db.clone(),
@@ -38,15 +53,21 @@ pub fn start_worker(app: &App) -> Worker {
         unlisted_age: Duration::from_secs(app.settings.files.unlisted_age_s),
     };
     upkeep.start(&app.lifecycle);
-    let segmenter = Builtin {
+    let pages = Pages {
         db: app.db.clone(),
         files: app.files.clone(),
         compute: app.compute.clone(),
         limits: image_limits(&app.settings),
     };
+    let surroundings = Surroundings {
+        push: app.push.clone(),
+        instance: app.instance.clone(),
+        lifecycle: app.lifecycle.clone(),
+    };
+    let segmenters = Segmenters::new(&app.settings, pages, &surroundings)?;
     let rules = Rules::from(&*app.settings);
     let (jobs, push) = (app.jobs.clone(), app.push.clone());
-    let worker = Worker::new(jobs, push, segmenter, app.lifecycle.clone(), rules);
+    let worker = Worker::new(jobs, push, segmenters, app.lifecycle.clone(), rules);
     worker.start();
-    worker
+    Ok(worker)
 }

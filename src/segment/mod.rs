@@ -17,6 +17,8 @@
 //! | measure | `measure/`, `summary` | numbers per object, totals per image |
 //! | export | `export/` | one file per format |
 //!
+//! `remote/` lets a service find the objects and measures them here.
+//!
 //! `scene` draws synthetic images with their exact truth, for tests and for trying the program out.
 //!
 //! Coordinates: x to the right, y down, in pixels, on pixel *corners*: the top left pixel is the square from
@@ -42,6 +44,7 @@ mod outlines;
 mod parameters;
 mod polygon;
 mod raster;
+pub mod remote;
 pub mod scene;
 mod segmentation;
 mod shape;
@@ -163,7 +166,7 @@ fn run(
 struct Outlined<'a> {
     number: u32,
     core_of: Option<u32>,
-    confidence: f64,
+    confidence: Option<f64>,
     mask: &'a Mask,
     polygon: Polygon,
 }
@@ -179,7 +182,7 @@ fn outline(candidates: &[Candidate]) -> Vec<Outlined<'_>> {
             outlined.extend(contour::outline(mask).map(|polygon| Outlined {
                 number,
                 core_of,
-                confidence: candidate.confidence,
+                confidence: Some(candidate.confidence),
                 mask,
                 polygon,
             }));
@@ -198,7 +201,7 @@ impl Outlined<'_> {
                 Part::Whole
             },
             core_of: self.core_of,
-            confidence: Some(self.confidence),
+            confidence: self.confidence,
             measurements: measure::measure(self.mask, &self.polygon, image),
             polygon: self.polygon,
         }

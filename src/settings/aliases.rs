@@ -26,6 +26,8 @@ enum Reading {
     AsIs,
     /// The group's id is the prefix of our groups' ids, with a dot between.
     GroupPrefix,
+    /// A protocol of a remote segmenter, `oip2` for short.
+    Protocol,
     /// A host: the URL is made of it and `REDIS_PORT`.
     RedisHost,
     /// A port: the URL is made of it and `REDIS_HOST`.
@@ -63,22 +65,17 @@ pub const ALIASES: &[Alias] = &[
     as_is("QUEUE_CONCURRENCY", &["worker.concurrency"]),
     as_is("ENABLE_QUEUE", &["queue.enabled"]),
     as_is("QUEUE_PRIORITY_ENABLED", &["queue.priority_enabled"]),
+    as_is("ML_SERVICE_URL", &["ml.url"]),
+    as_is("ML_SERVICE_TIMEOUT", &["ml.timeout_ms"]), // ms
+    Alias {
+        variable: "ML_PROTOCOL",
+        keys: &["ml.segmenter"],
+        reading: Reading::Protocol,
+    },
     as_is("INSTANCE_ID", &["instance.id"]),
     // The public port of whichever role the process has.
     as_is("PORT", &["http.port", "realtime.port"]),
     as_is("SERVER_PORT", &["http.port", "realtime.port"]),
-];
-
-/// Variables of the same systems that nothing here reads yet, with the reason; each is warned of when it is given.
-pub const NOT_YET_USED: &[(&str, &str)] = &[
-    (
-        "ML_SERVICE_URL",
-        "there is no remote segmenter in this version",
-    ),
-    (
-        "ML_SERVICE_TIMEOUT",
-        "there is no remote segmenter in this version",
-    ),
 ];
 
 const fn as_is(variable: &'static str, keys: &'static [&'static str]) -> Alias {
@@ -101,12 +98,7 @@ pub(super) fn layer(environment: &BTreeMap<String, String>) -> (Layer, Vec<Error
         found.take(alias);
     }
     found.redis_enabled();
-    for (variable, reason) in NOT_YET_USED {
-        if found.text(variable).is_some() {
-            let warning = format!("{variable} is not used: {reason}");
-            found.layer.warnings.push(warning);
-        }
-    }
+    found.segmenter();
     (found.layer, found.problems)
 }
 
@@ -131,6 +123,8 @@ impl Found<'_> {
         let value = match alias.reading {
             Reading::AsIs => text,
             Reading::GroupPrefix => format!("{}.", text.trim_end_matches('.')),
+            Reading::Protocol if text == "oip2" => "oip-v2".to_owned(),
+            Reading::Protocol => text,
             Reading::RedisHost | Reading::RedisPort => match self.redis_url(alias, &text) {
                 Some(url) => url,
                 None => return,
@@ -196,14 +190,28 @@ impl Found<'_> {
 
     /// Whoever names a Redis wants it used, unless REDIS_ENABLED says otherwise. A port alone names none.
     fn redis_enabled(&mut self) {
-        if self.given.contains_key("redis.enabled") {
+        self.imply(&["REDIS_URL", "REDIS_HOST"], "redis.enabled", true);
+    }
+
+    /// Whoever names an ML service wants it used; without a protocol it is one of SpheroSeg's, whose variable it is.
+    fn segmenter(&mut self) {
+        self.imply(&["ML_SERVICE_URL"], "ml.segmenter", "spheroseg");
+    }
+
+    /// Gives `key` this value where one of the variables is given and none gives the key itself.
+    fn imply(
+        &mut self,
+        variables: &[&str],
+        key: &'static str,
+        value: impl Into<config::ValueKind>,
+    ) {
+        if self.given.contains_key(key) {
             return;
         }
-        let named = ["REDIS_URL", "REDIS_HOST"];
-        if let Some(variable) = named.into_iter().find(|name| self.text(name).is_some()) {
+        if let Some(variable) = variables.iter().find(|name| self.text(name).is_some()) {
             let origin = format!("environment variable {variable}");
-            let value = Value::new(Some(&origin), true);
-            self.layer.values.insert("redis.enabled".into(), value);
+            let value = Value::new(Some(&origin), value.into());
+            self.layer.values.insert(key.into(), value);
         }
     }
 }
@@ -275,8 +283,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_used_yet_is_warned_of() {
-        let (layer, _) = layer_of(&[("ML_SERVICE_URL", "http://ml:8000")]);
-        assert!(layer.warnings[0].contains("ML_SERVICE_URL"));
+    fn an_ml_service_is_used_by_the_protocol_that_is_given() {
+        let service = ("ML_SERVICE_URL", "http://ml:8000");
+        let (layer, _) = layer_of(&[service]);
+        assert_eq!(text(&layer, "ml.segmenter"), "spheroseg");
+        let (layer, problems) = layer_of(&[service, ("ML_PROTOCOL", "oip2")]);
+        assert!(problems.is_empty(), "{problems:?}");
+        assert_eq!(text(&layer, "ml.segmenter"), "oip-v2");
     }
 }

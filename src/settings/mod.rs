@@ -13,15 +13,17 @@ mod error;
 mod layers;
 mod limits;
 mod load;
+mod ml;
 mod redact;
 mod role;
 mod schema;
 mod sections;
 mod validate;
 
-pub use aliases::{ALIASES, Alias, NOT_YET_USED};
+pub use aliases::{ALIASES, Alias};
 pub use error::Error;
 pub use load::{Entry, Loaded, Sources, load};
+pub use ml::{Ml, MlFallback, MlSegmenter};
 pub use redact::redacted_url;
 pub use role::{Role, check_for};
 pub use sections::*;

@@ -19,6 +19,8 @@ pub(super) const SECRETS: &[&str] = &[
     "database.direct_url",
     "database.replica_url",
     "redis.url",
+    "ml.token",
+    "ml.url",
 ];
 
 /// Most bytes of a settings file or a secret's file.

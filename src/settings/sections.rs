@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use secrecy::SecretString;
 use serde::Deserialize;
 
+use super::ml::Ml;
 use crate::kit::lane::Lane;
 
 /// Everything that can be set, by section.
@@ -38,6 +39,8 @@ pub struct Settings {
     pub worker: Worker,
     /// The builtin segmenter and the compute pool.
     pub segment: Segment,
+    /// Who segments, and the remote segmenter.
+    pub ml: Ml,
     /// The outbox relay.
     pub outbox: Outbox,
     /// Readiness.

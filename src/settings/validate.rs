@@ -34,6 +34,7 @@ pub(super) fn problems(merged: &Merged) -> Vec<Error> {
     texts(merged, &mut problems);
     urls(merged, &mut problems);
     pairs(merged, &mut problems);
+    remote_segmenter(merged, &mut problems);
     problems
 }
 
@@ -112,10 +113,11 @@ fn urls(merged: &Merged, problems: &mut Vec<Error>) {
     let schemes = |key: &str| match key {
         "database.url" => (DATABASE_SCHEMES, false),
         "redis.url" => (REDIS_SCHEMES, false),
-        "http.public_url" => (WEB_SCHEMES, true),
+        "http.public_url" | "ml.url" => (WEB_SCHEMES, true),
         _ => (POSTGRES_SCHEMES, true),
     };
-    for key in SECRETS.iter().chain(&["http.public_url"]) {
+    let addresses = SECRETS.iter().filter(|key| **key != "ml.token");
+    for key in addresses.chain(&["http.public_url"]) {
         let (accepted, may_be_empty) = schemes(key);
         let url = merged.text(key);
         let good = accepted
@@ -144,6 +146,7 @@ const AT_LEAST: &[(&str, i64, &str)] = &[
     // Kafka's own advice: a third of the session at most.
     ("kafka.session_timeout_ms", 3, "kafka.heartbeat_interval_ms"),
     ("kafka.delivery_timeout_ms", 1, "kafka.linger_ms"),
+    ("ml.breaker_window_calls", 1, "ml.breaker_min_calls"),
 ];
 
 fn pairs(merged: &Merged, problems: &mut Vec<Error>) {
@@ -159,6 +162,28 @@ fn pairs(merged: &Merged, problems: &mut Vec<Error>) {
             problems.push(merged.refuse(key, expected));
         }
     }
+}
+
+fn remote_segmenter(merged: &Merged, problems: &mut Vec<Error>) {
+    let mut expect = |key: &str, good: bool, expected: &str| {
+        if !good {
+            problems.push(merged.refuse(key, expected));
+        }
+    };
+    let segmenter = merged.text("ml.segmenter");
+    let named = segmenter == "builtin" || !merged.text("ml.url").is_empty();
+    expect(
+        "ml.url",
+        named,
+        "the address of the service that ml.segmenter needs",
+    );
+    let model = merged.text("ml.model");
+    let good = plain(model, b"._-") && !(segmenter == "oip-v2" && model.is_empty());
+    let expected = "letters, digits and . _ -, and for oip-v2 at least one";
+    expect("ml.model", good, expected);
+    let token = merged.text("ml.token");
+    let good = token.bytes().all(|byte| byte.is_ascii_graphic());
+    expect("ml.token", good, "visible ASCII characters without blanks");
 }
 
 fn plain(text: &str, others: &[u8]) -> bool {
@@ -217,7 +242,12 @@ mod tests {
     fn every_choice_is_known_to_its_type() {
         for (key, words) in CHOICES {
             for word in *words {
-                assert_eq!(refusal(key, word), None);
+                // A word that needs other settings may be refused for the lack of those.
+                let text = refusal(key, word).unwrap_or_default();
+                assert!(
+                    !text.contains(key) && !text.contains("inconsistent"),
+                    "{text}"
+                );
             }
             assert!(refusal(key, "other").is_some());
         }
@@ -232,6 +262,8 @@ mod tests {
             ("auth.session_absolute_s", "60"),
             ("kafka.heartbeat_interval_ms", "2001"),
             ("database.replica_url", "postgres://db/lab"),
+            ("ml.segmenter", "spheroseg"),
+            ("ml.breaker_min_calls", "21"),
         ] {
             assert!(refusal(key, value).is_some(), "{key} = {value}");
         }
@@ -250,6 +282,9 @@ mod tests {
             ("kafka.bootstrap_servers", "log"),
             ("kafka.topic_prefix", "a b"),
             ("files.dir", "a\nb"),
+            ("ml.url", "ml:8000"),
+            ("ml.model", "../secret"),
+            ("ml.token", "two words"),
         ] {
             let text = refusal(key, value).expect(key);
             assert!(

@@ -9,7 +9,7 @@ const SECONDS: &[f64] = &[
     0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
 ];
 
-/// Jobs wait and run for up to minutes (their time-out is 300 s): without these bounds their p95 would read 10 s.
+/// Jobs and calls of an ML service take up to minutes: without these bounds their p95 would read 10 s.
 const JOB_SECONDS: &[f64] = &[
     0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0,
 ];
@@ -29,6 +29,7 @@ pub fn recorder() -> Result<PrometheusHandle, BuildError> {
     let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), SECONDS)?
         .set_buckets_for_metric(Matcher::Prefix("spheroctl_job_".into()), JOB_SECONDS)?
+        .set_buckets_for_metric(Matcher::Prefix("spheroctl_ml_call_".into()), JOB_SECONDS)?
         .install_recorder()?;
     *installed = Some(handle.clone());
     Ok(handle)

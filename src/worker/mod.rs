@@ -4,13 +4,13 @@
 //! * `take`: claims as many jobs as there are free permits, and tells the queue which have ended.
 //! * `suspects`: jobs that may have killed a process run alone.
 //! * `running`: what runs here now, and how to interrupt it.
-//! * `builtin`: runs the builtin segmenter on the compute pool.
+//! * `segmenters`: who finds the objects, here or behind HTTP.
 //! * `upkeep`: everything periodic that some worker must do (reap, reconcile, expire).
 
-mod builtin;
 mod running;
 mod suspects;
 mod take;
+mod segmenters;
 mod upkeep;
 
 use std::convert::Infallible;
@@ -23,15 +23,17 @@ use crate::domain::Error;
 use crate::domain::jobs::{Claimed, Failure, Finished, Hold, JobError, Jobs};
 use crate::domain::push::Push;
 use crate::kit::lane::Lane;
+use crate::health::Check;
 use crate::kit::lifecycle::Lifecycle;
 use crate::kit::retry::Backoff;
 use crate::settings::Settings;
 
-pub use builtin::Builtin;
+pub use segmenters::{Pages, Segmenters, Surroundings};
 pub use upkeep::Upkeep;
 
 use running::{Interrupt, Run, Running};
 use suspects::Suspects;
+use segmenters::NoResult;
 
 /// Waits between the tries to write how a run ended.
 const ENDING_BACKOFF: Backoff = Backoff {
@@ -40,6 +42,8 @@ const ENDING_BACKOFF: Backoff = Backoff {
 };
 /// Tries to write how a run ended; meanwhile its lease is renewed. After them the job runs again elsewhere.
 const ENDING_TRIES_MAX: u32 = 8;
+/// A job whose segmenter is away waits at least for so long: given back for at once, it would be claimed again at once.
+const AWAY_PAUSE_MIN: Duration = Duration::from_secs(1);
 /// Progress is told at most this often.
 const PROGRESS_TICK: Duration = Duration::from_millis(250);
 
@@ -84,7 +88,7 @@ impl From<&Settings> for Rules {
 pub struct Worker {
     jobs: Jobs,
     push: Push,
-    segmenter: Builtin,
+    segmenters: Segmenters,
     lifecycle: Lifecycle,
     rules: Arc<Rules>,
     permits: Arc<Semaphore>,
@@ -97,7 +101,7 @@ impl Worker {
     pub fn new(
         jobs: Jobs,
         push: Push,
-        segmenter: Builtin,
+        segmenters: Segmenters,
         lifecycle: Lifecycle,
         rules: Rules,
     ) -> Self {
@@ -106,13 +110,18 @@ impl Worker {
         Self {
             jobs,
             push,
-            segmenter,
+            segmenters,
             lifecycle,
             rules,
             permits,
             running: Running::default(),
             suspects: Suspects::default(),
         }
+    }
+
+    /// A look at the remote segmenter, for health reports; none where there is none.
+    pub fn segmenter_check(&self) -> Option<Check> {
+        self.segmenters.check()
     }
 
     /// Starts taking jobs and renewing leases until the process drains.
@@ -161,7 +170,12 @@ impl Worker {
                 };
                 self.end(|| self.jobs.finish(&finished)).await
             }
-            Ok(Err(failure)) => {
+            Ok(Err(NoResult::Unavailable { why, retry_after })) => {
+                tracing::info!(%job, "job {job} waits: {why}");
+                let pause = retry_after.max(AWAY_PAUSE_MIN);
+                self.end(|| self.jobs.postpone(claimed, pause)).await
+            }
+            Ok(Err(NoResult::Failed(failure))) => {
                 let (class, text) = (&failure.error.class, &failure.error.text);
                 tracing::warn!(%job, class, "job {job} failed: {text}");
                 self.end(|| self.jobs.fail(claimed, &failure)).await
@@ -183,18 +197,18 @@ impl Worker {
         &self,
         claimed: &Claimed,
         run: &Run,
-    ) -> Result<crate::segment::Segmentation, Failure> {
-        let segmenting = self.segmenter.segment(&claimed.job, run.computing());
+    ) -> Result<crate::segment::Segmentation, NoResult> {
+        let segmenting = self.segmenters.segment(&claimed.job, run.computing());
         tokio::select! {
             result = segmenting => result,
             never = self.tell_progress(claimed, run) => match never {},
-            () = tokio::time::sleep(self.rules.job_timeout) => Err(Failure {
+            () = tokio::time::sleep(self.rules.job_timeout) => Err(NoResult::Failed(Failure {
                 error: JobError {
                     class: "timeout".into(),
                     text: format!("not done after {} s", self.rules.job_timeout.as_secs()),
                 },
                 permanent: false,
-            }),
+            })),
         }
     }
 

@@ -14,6 +14,7 @@ mod jobs_api;
 mod jobs_model;
 mod kafka_members;
 mod leftovers;
+mod ml;
 mod outbox;
 mod projects;
 mod queue_figures;

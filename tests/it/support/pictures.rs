@@ -23,6 +23,32 @@ pub fn damaged_png() -> Vec<u8> {
     bytes
 }
 
+/// Two pages of 8 bits in one TIFF: the pictures of both seeds.
+pub fn stack(first: u64, second: u64) -> Vec<u8> {
+    let mut file = std::io::Cursor::new(Vec::new());
+    let mut encoder = tiff::encoder::TiffEncoder::new(&mut file).expect("a TIFF");
+    for seed in [first, second] {
+        let image = small_scene(seed).image;
+        let values: Vec<u8> = (0..image.samples().len())
+            .map(|index| (image.samples().at(index) / 256.0) as u8)
+            .collect();
+        encoder
+            .write_image::<tiff::encoder::colortype::Gray8>(image.width(), image.height(), &values)
+            .expect("a page");
+    }
+    file.into_inner()
+}
+
+/// Nothing at all, as a PNG.
+pub fn blank() -> Vec<u8> {
+    let mut file = std::io::Cursor::new(Vec::new());
+    let image = image::GrayImage::from_pixel(256, 256, image::Luma([200]));
+    image
+        .write_to(&mut file, image::ImageFormat::Png)
+        .expect("a PNG");
+    file.into_inner()
+}
+
 /// Sixty spheroids as a PNG: their outlines are too large for a row.
 pub fn many() -> Vec<u8> {
     let options = SceneOptions {

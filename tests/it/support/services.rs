@@ -24,6 +24,21 @@ pub fn kafka_bootstrap() -> String {
     service("SPHEROCTL_TEST_KAFKA_BOOTSTRAP")
 }
 
+/// MLServer with the model `otsu`.
+pub fn mlserver_url() -> String {
+    service("SPHEROCTL_TEST_MLSERVER_URL")
+}
+
+/// KServe with the models `otsu` and `otsu-soft`.
+pub fn kserve_url() -> String {
+    service("SPHEROCTL_TEST_KSERVE_URL")
+}
+
+/// The service of SpheroSeg's protocol that can misbehave.
+pub fn spheroseg_url() -> String {
+    service("SPHEROCTL_TEST_SPHEROSEG_URL")
+}
+
 /// A PostgreSQL database that one test has for itself; dropped with this value.
 pub struct TestDatabase {
     server: PgConnectOptions,
@@ -120,22 +135,38 @@ fn service(variable: &str) -> String {
     {
         return value;
     }
-    let file = env_file();
+    let script = if ML_SERVICES.contains(&variable) {
+        "ml-services"
+    } else {
+        "services"
+    };
+    let file = env_file(script);
     std::fs::read_to_string(&file)
         .ok()
         .and_then(|lines| exported(&lines, variable))
         .unwrap_or_else(|| {
             panic!(
-                "{variable} is not set and {} does not name it; run: scripts/services up",
+                "{variable} is not set and {} does not name it; run: scripts/{script} up",
                 file.display()
             )
         })
 }
 
-fn env_file() -> PathBuf {
-    match std::env::var_os("SPHEROCTL_SERVICES_DIR") {
-        Some(folder) => repository().join(folder).join("env"),
-        None => repository().join("services/env"),
+/// What `scripts/ml-services` starts; all others are those of `scripts/services`.
+const ML_SERVICES: &[&str] = &[
+    "SPHEROCTL_TEST_MLSERVER_URL",
+    "SPHEROCTL_TEST_KSERVE_URL",
+    "SPHEROCTL_TEST_SPHEROSEG_URL",
+];
+
+fn env_file(script: &str) -> PathBuf {
+    let folder = match std::env::var_os("SPHEROCTL_SERVICES_DIR") {
+        Some(folder) => repository().join(folder),
+        None => repository().join("services"),
+    };
+    match script {
+        "ml-services" => folder.join("ml/env"),
+        _ => folder.join("env"),
     }
 }
 
