@@ -134,6 +134,7 @@ def postgres(options):
             measured = by_turns(programs, options, lambda program, jobs: on_postgres(server, installation, program, jobs))
         print(tables.ROUND)
         tables.durable(measured)
+        tables.installations(measured)
         tables.ratios("durable", measured, ["jobs/s", "PostgreSQL CPU", "client CPU"], tables.work)
 
 

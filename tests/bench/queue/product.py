@@ -47,8 +47,8 @@ def kafka(postgres):
         services = lambda word: subprocess.run(
             [SERVICES, word], env=environment, check=True, timeout=KAFKA_LIMIT_S, stderr=subprocess.DEVNULL
         )
-        services("up")
         try:
+            services("up")
             place = pathlib.Path(folder, "kafka")
             yield (place / "url").read_text().strip(), int((place / "pid").read_text().split()[1])
         finally:

@@ -5,6 +5,7 @@ import contextlib
 import os
 import pathlib
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -141,7 +142,7 @@ def await_ready(process, is_ready, output):
 
 def stop(process):
     """By SIGINT: PostgreSQL's fast shutdown, and the end of the others too."""
-    process.send_signal(subprocess.signal.SIGINT)
+    process.send_signal(signal.SIGINT)
     try:
         process.wait(STOP_LIMIT_S)
     except subprocess.TimeoutExpired:

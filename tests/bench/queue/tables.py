@@ -7,7 +7,8 @@ HANDSHAKE = (
     "|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|"
 )
 ROUND = (
-    "| program | processes | jobs | jobs/s | min | max | PostgreSQL µs/job | client µs/job | others µs/job | foreign cores |\n"
+    "| program | processes | jobs | jobs/s | min | max "
+    "| PostgreSQL µs/job | client µs/job | others µs/job | foreign cores |\n"
     "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|"
 )
 WAITS = (
@@ -25,6 +26,15 @@ def durable(measured):
     for program, found in measured:
         others = figures([median(found, "others_us")])
         print(f"| {program.name} | {program.processes} |{throughput(found)}{others}{foreign(found)} |")
+
+
+def installations(measured):
+    """What an installation tells beside its round: how fast it took the jobs, and how far its relay was behind."""
+    for program, found in measured:
+        if program.ours:
+            taken = statistics.median(run.jobs / (run.answers[0]["sent"] - run.answers[0]["began"]) for run in found)
+            behind = statistics.median(run.answers[0]["outbox_rows"] for run in found)
+            print(f"\n{program.name}: {taken:,.0f} jobs/s accepted; outbox rows left at the end of the round: {behind:,.0f}")
 
 
 def throughput(found):
