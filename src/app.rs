@@ -181,14 +181,25 @@ async fn open_state(
 ) -> anyhow::Result<(SharedState, SharedQueue)> {
     if settings.redis.enabled {
         let redis = state::redis::Redis::connect(&settings.redis).await?;
-        let queue = queue::redis::Redis::new(&redis);
+        let queue = queue::redis::Redis::new(&redis, fairness(settings));
         Ok((Arc::new(redis), Arc::new(queue)))
     } else {
         let memory = state::memory::Memory::new(clock.clone());
         Ok((
             Arc::new(memory),
-            Arc::new(queue::memory::Memory::new(clock.clone())),
+            Arc::new(queue::memory::Memory::new(
+                clock.clone(),
+                fairness(settings),
+            )),
         ))
+    }
+}
+
+fn fairness(settings: &Settings) -> queue::Fairness {
+    queue::Fairness {
+        owner_running_max: settings.queue.owner_running_max,
+        aged_after: Duration::from_millis(settings.queue.aged_after_ms),
+        aged_share: settings.queue.aged_share,
     }
 }
 

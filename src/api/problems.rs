@@ -9,6 +9,8 @@ use crate::files;
 use crate::http::{FieldError, Problem};
 use crate::segment::SegmentError;
 
+/// When to submit again with a full backlog, in seconds: jobs take about this long.
+const QUEUE_FULL_RETRY_S: u64 = 10;
 /// The header that makes a request repeatable.
 const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 
@@ -27,6 +29,9 @@ impl From<Error> for Problem {
                 limit_bytes,
                 used_bytes,
             } => quota_exceeded(&error, limit_bytes, used_bytes),
+            Error::QueueFull { .. } => {
+                Self::too_many_requests(error.to_string(), QUEUE_FULL_RETRY_S)
+            }
             Error::IdempotencyMismatch => {
                 Self::unprocessable("idempotency-key-reused", error.to_string()).error(
                     FieldError::parameter(IDEMPOTENCY_KEY, "belongs to another request"),

@@ -1,10 +1,12 @@
 //! What can go wrong with the database, named by what the caller can do about it.
 
+use std::sync::Arc;
+
 use sqlx::error::DatabaseError;
 use sqlx::sqlite::SqliteError;
 
-/// A database failure.
-#[derive(Debug, thiserror::Error)]
+/// A database failure. Clones tell it to everybody whose work shared a transaction.
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
     /// A row with this unique key exists already.
     #[error("a row with this key exists already ({constraint})")]
@@ -20,13 +22,13 @@ pub enum Error {
     },
     /// Another transaction was in the way; running the whole transaction again may succeed.
     #[error("another transaction was in the way: {0}")]
-    Conflict(#[source] sqlx::Error),
+    Conflict(#[source] Arc<sqlx::Error>),
     /// No connection became free in time.
     #[error("no database connection became free in time")]
     PoolExhausted,
     /// The database does not answer.
     #[error("the database does not answer: {0}")]
-    Unavailable(#[source] sqlx::Error),
+    Unavailable(#[source] Arc<sqlx::Error>),
     /// No connection to the database can be made.
     #[error("no connection to {at}: {cause}")]
     Unreachable {
@@ -34,7 +36,7 @@ pub enum Error {
         at: String,
         /// What went wrong.
         #[source]
-        cause: sqlx::Error,
+        cause: Arc<sqlx::Error>,
     },
     /// A stored row is not what this version writes.
     #[error("{table} row {id}: {what}")]
@@ -57,7 +59,7 @@ pub enum Error {
     List(String),
     /// Anything else: a defect in a statement or in the database.
     #[error("database error: {0}")]
-    Other(#[source] sqlx::Error),
+    Other(#[source] Arc<sqlx::Error>),
 }
 
 /// Errors that know whether running the whole transaction again may succeed. [`super::run_tx`] asks.
@@ -77,7 +79,7 @@ impl From<sqlx::Error> for Error {
         match &error {
             sqlx::Error::PoolTimedOut => Self::PoolExhausted,
             sqlx::Error::Io(_) | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => {
-                Self::Unavailable(error)
+                Self::Unavailable(Arc::new(error))
             }
             sqlx::Error::Database(cause) if cause.is_unique_violation() => Self::AlreadyExists {
                 constraint: constraint(cause.as_ref()),
@@ -88,11 +90,11 @@ impl From<sqlx::Error> for Error {
                 }
             }
             sqlx::Error::Database(cause) => match kind(cause.as_ref()) {
-                Kind::Conflict => Self::Conflict(error),
-                Kind::Unavailable => Self::Unavailable(error),
-                Kind::Other => Self::Other(error),
+                Kind::Conflict => Self::Conflict(Arc::new(error)),
+                Kind::Unavailable => Self::Unavailable(Arc::new(error)),
+                Kind::Other => Self::Other(Arc::new(error)),
             },
-            _ => Self::Other(error),
+            _ => Self::Other(Arc::new(error)),
         }
     }
 }

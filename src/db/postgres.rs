@@ -1,6 +1,7 @@
 //! PostgreSQL: one pool, through PgBouncer in transaction mode or direct.
 
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
@@ -114,7 +115,7 @@ impl Postgres {
             Err(_) => {
                 // The answer may still come: nobody else may get this connection.
                 drop(connection.detach());
-                Err(Error::Unavailable(sqlx::Error::PoolTimedOut))
+                Err(Error::Unavailable(Arc::new(sqlx::Error::PoolTimedOut)))
             }
         }
     }
@@ -141,7 +142,7 @@ impl Postgres {
         let statistics = self.pool();
         match error {
             sqlx::Error::PoolTimedOut if statistics.size < statistics.max => {
-                Error::Unavailable(error)
+                Error::Unavailable(Arc::new(error))
             }
             error => error.into(),
         }
@@ -170,6 +171,6 @@ async fn connect(options: &PgConnectOptions, limit: Duration) -> Result<sqlx::Pg
                 options.get_port(),
                 options.get_database().unwrap_or(options.get_username()),
             ),
-            cause,
+            cause: Arc::new(cause),
         })
 }

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
@@ -85,7 +86,7 @@ impl Sqlite {
         let answer = sqlx::query(PING).fetch_optional(&mut *connection);
         match tokio::time::timeout(self.acquire_timeout, answer).await {
             Ok(answer) => answer.map(drop).map_err(Error::from),
-            Err(_) => Err(Error::Unavailable(sqlx::Error::PoolTimedOut)),
+            Err(_) => Err(Error::Unavailable(Arc::new(sqlx::Error::PoolTimedOut))),
         }
     }
 
@@ -149,6 +150,6 @@ async fn create(file: &Path) -> io::Result<()> {
 fn unreachable(at: &str, cause: sqlx::Error) -> Error {
     Error::Unreachable {
         at: at.to_owned(),
-        cause,
+        cause: Arc::new(cause),
     }
 }

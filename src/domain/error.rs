@@ -53,6 +53,16 @@ pub enum Error {
         /// What is stored already.
         used_bytes: u64,
     },
+    /// The owner has too many jobs waiting.
+    #[error(
+        "{waiting} of your jobs wait, and {limit} are the most; submit again when some have run"
+    )]
+    QueueFull {
+        /// Jobs that wait.
+        waiting: u64,
+        /// The limit.
+        limit: u64,
+    },
     /// The key was used for another request.
     #[error("this idempotency key was used for another request")]
     IdempotencyMismatch,

@@ -1,11 +1,13 @@
 //! Small parts with no knowledge of the product: time, ids, tasks, retries, the compute pool, metric names.
 //! Nothing here imports another room.
 
+pub mod batcher;
 pub mod clock;
 pub mod compute;
 pub mod hex;
 pub mod id;
 pub mod instance;
+pub mod lane;
 pub mod lifecycle;
 pub mod metrics;
 pub mod retry;

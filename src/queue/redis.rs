@@ -1,24 +1,30 @@
 //! The job queue on Redis: one script per operation (`redis/scripts/`), each one step of the server. All keys carry
 //! one hash tag, so that a cluster keeps them together.
 //!
-//! Waking: a process without work listens on a channel and sleeps until the next delayed job is due, which costs the
-//! server nothing. An offer is announced only when nothing waited before it: otherwise everybody is awake. A lost
-//! announcement is noticed with the end of the waiter's patience.
+//! Waking: a process without work listens on a channel and sleeps until the next delayed job is due, which its last
+//! exchange has told; that costs the server nothing. An offer is announced only when nothing waited before it:
+//! otherwise everybody is awake. A lost announcement is noticed with the end of the waiter's patience.
+
+mod packing;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use fred::types::Value;
-use tokio::sync::OnceCell;
+use futures::FutureExt;
+use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use super::{
-    BATCH_MAX, Depth, Error, JobQueue, Lease, Offer, PRIORITY_MAX, PRIORITY_MIN,
-    PROMOTED_PER_CLAIM_MAX, Release,
+    BATCH_MAX, CLAIM_ROUNDS_MAX, Depth, Error, Exchanged, Fairness, JobQueue, Lane, Lease, Leased,
+    Load, Offer, PROMOTED_PER_CLAIM_MAX, Release, Want,
 };
-use crate::kit::id::JobId;
+use crate::kit::id::{JobId, UserId};
 use crate::state::Subscription;
 use crate::state::redis::{self as state, Listener, Script, array, bytes, integer, milliseconds};
+
+use packing::{Arguments, id, ids, letters, truths};
 
 macro_rules! scripts {
     ($($name:ident = $file:literal;)*) => {$(
@@ -31,245 +37,315 @@ macro_rules! scripts {
 
 scripts! {
     OFFER = "offer.lua";
-    CLAIM = "claim.lua";
-    DUE = "due.lua";
+    EXCHANGE = "exchange.lua";
     RENEW = "renew.lua";
     ADOPT = "adopt.lua";
-    RELEASE = "release.lua";
     EXPIRED = "expired.lua";
     REQUEUE = "requeue.lua";
     CANCEL = "cancel.lua";
     REMOVE = "remove.lua";
     KNOWN = "known.lua";
     DEPTH = "depth.lua";
+    POSITION = "position.lua";
+    LOADS = "loads.lua";
 }
 
 /// The keys in the order in which the prelude names them; the braces are literal.
-const KEYS: [&str; 7] = [
-    "q:{main}:waiting",
+const KEYS: [&str; 10] = [
+    "q:{main}:jobs",
+    "q:{main}:owners",
+    "q:{main}:clocks",
     "q:{main}:delayed",
     "q:{main}:leases",
-    "q:{main}:places",
-    "q:{main}:owners",
+    "q:{main}:fences",
     "q:{main}:stops",
-    "q:{main}:sequence",
+    "q:{main}:waiting:default",
+    "q:{main}:waiting:large",
+    // Followed by lane and owner.
+    "q:{main}:backlog:",
 ];
 
 /// The channel of announcements.
 const WAKE: &str = "q:{main}:wake";
 
-/// What `release.lua` takes for "never again".
-const DONE: i64 = -1;
-
 /// The handle; clones share the connections of the state store.
 #[derive(Debug, Clone)]
 pub struct Redis {
     state: state::Redis,
-    keys: Arc<[String; 7]>,
+    fairness: Fairness,
+    keys: Arc<[String; 10]>,
     wake: String,
-    /// Keeps the process subscribed between waits; every wait listens by a copy.
-    listener: Arc<OnceCell<Listener>>,
+    waiter: Arc<Waiter>,
+}
+
+/// What the one who waits in this process knows.
+#[derive(Debug, Default)]
+struct Waiter {
+    /// Listens from the first wait on, so that what is announced between two waits is not missed.
+    listener: tokio::sync::Mutex<Option<Listener>>,
+    /// When a job may be due, as the last exchange told.
+    due: Mutex<Option<Instant>>,
 }
 
 impl Redis {
     /// The queue on the connections, and under the prefix, of `state`.
-    pub fn new(state: &state::Redis) -> Self {
+    pub fn new(state: &state::Redis, fairness: Fairness) -> Self {
         Self {
             state: state.clone(),
+            fairness,
             keys: Arc::new(KEYS.map(|name| state.key(name))),
             wake: state.key(WAKE),
-            listener: Arc::default(),
+            waiter: Arc::default(),
         }
     }
 
-    async fn run(&self, script: &Script, args: Vec<Value>) -> Result<Value, Error> {
-        let shared = [PRIORITY_MIN, PRIORITY_MAX].map(|priority| i64::from(priority).into());
-        let mut all = vec![Value::from(self.wake.as_str())];
-        all.extend(shared);
-        all.extend(args);
-        self.state.run(script, &self.keys[..], all).await
+    /// The arguments that all scripts share.
+    fn arguments(&self) -> Arguments {
+        let mut arguments = Arguments::default();
+        arguments.push(self.wake.as_bytes());
+        arguments.push_number(i64::from(self.fairness.owner_running_max));
+        arguments
     }
 
-    /// Runs a script with `first` and then the arguments of each item, [`BATCH_MAX`] items at a time; the answers of
-    /// the script, a number for each item, in one list.
-    async fn run_each<T, const N: usize>(
+    async fn run(&self, script: &Script, arguments: Arguments) -> Result<Value, Error> {
+        let arguments = arguments.into_values();
+        self.state.run(script, &self.keys[..], arguments).await
+    }
+
+    /// Asks a script about jobs, which follow `arguments`; its answer has a letter for each.
+    async fn ask(&self, script: &Script, jobs: &[JobId]) -> Result<Vec<bool>, Error> {
+        let mut answers = Vec::with_capacity(jobs.len());
+        for batch in jobs.chunks(BATCH_MAX) {
+            let mut arguments = self.arguments();
+            batch.iter().for_each(|job| arguments.push_job(job));
+            let answer = self.run(script, arguments).await?;
+            answers.extend(truths(&letters(answer, batch.len())?));
+        }
+        Ok(answers)
+    }
+
+    /// Asks a script about one job; its answer is a number.
+    async fn ask_one(&self, script: &Script, job: JobId) -> Result<i64, Error> {
+        let mut arguments = self.arguments();
+        arguments.push_job(&job);
+        integer(&self.run(script, arguments).await?)
+    }
+
+    async fn exchange_once(
         &self,
-        script: &Script,
-        first: Vec<Value>,
-        items: &[T],
-        args: impl Fn(&T) -> [Value; N] + Send,
-    ) -> Result<Vec<i64>, Error>
-    where
-        T: Sync,
-    {
-        let mut answers = Vec::with_capacity(items.len());
-        for batch in items.chunks(BATCH_MAX) {
-            let mut all = first.clone();
-            all.extend(batch.iter().flat_map(&args));
-            for answer in array(self.run(script, all).await?)? {
-                answers.push(integer(&answer)?);
+        ended: &[(Leased, Release)],
+        want: Want<'_>,
+    ) -> Result<Exchanged, Error> {
+        let mut arguments = self.arguments();
+        arguments.push_count(want.limit.min(BATCH_MAX));
+        arguments.push_number(milliseconds(want.lease));
+        arguments.push_lanes(want.lanes);
+        arguments.push_number(milliseconds(self.fairness.aged_after));
+        arguments.push_number(i64::from(self.fairness.aged_share));
+        arguments.push_count(PROMOTED_PER_CLAIM_MAX);
+        arguments.push_count(CLAIM_ROUNDS_MAX);
+        for (leased, release) in ended {
+            arguments.push_job(&leased.job);
+            arguments.push_number(leased.fence);
+            match release {
+                Release::Done => arguments.push(b""),
+                Release::Again(offer) => arguments.push_offer(offer),
             }
         }
-        if answers.len() == items.len() {
-            return Ok(answers);
+        let answer = array(self.run(&EXCHANGE, arguments).await?)?;
+        let [released, fence, due, claimed] = <[Value; 4]>::try_from(answer)
+            .map_err(|other| Error::Unexpected(format!("{} parts of an exchange", other.len())))?;
+        if want.limit > 0 {
+            *self.waiter.due.lock() = due_in(integer(&due)?);
         }
-        Err(Error::Unexpected(format!(
-            "{} answers to {} questions",
-            answers.len(),
-            items.len()
-        )))
-    }
-
-    async fn listener(&self) -> Result<Listener, Error> {
-        let subscribed = self
-            .listener
-            .get_or_try_init(|| self.state.listen(&self.wake));
-        Ok(subscribed.await?.again())
+        let jobs = ids(claimed)?;
+        let fence = if jobs.is_empty() { 0 } else { number(fence)? };
+        let claimed = jobs.into_iter().map(|job| Leased { job, fence });
+        Ok(Exchanged {
+            released: truths(&letters(released, ended.len())?).collect(),
+            claimed: claimed.collect(),
+        })
     }
 }
 
 #[async_trait]
 impl JobQueue for Redis {
     async fn offer(&self, offers: &[Offer]) -> Result<Vec<bool>, Error> {
-        let args = |offer: &Offer| {
-            let priority = i64::from(offer.priority);
-            [
-                id(&offer.job),
-                priority.into(),
-                delay_ms(offer.delay).into(),
-            ]
+        let mut answers = Vec::with_capacity(offers.len());
+        for batch in offers.chunks(BATCH_MAX) {
+            let mut arguments = self.arguments();
+            for offer in batch {
+                arguments.push_job(&offer.job);
+                arguments.push_offer(offer);
+            }
+            let answer = self.run(&OFFER, arguments).await?;
+            answers.extend(truths(&letters(answer, batch.len())?));
+        }
+        Ok(answers)
+    }
+
+    async fn exchange(
+        &self,
+        ended: &[(Leased, Release)],
+        want: Want<'_>,
+    ) -> Result<Exchanged, Error> {
+        let mut released = Vec::with_capacity(ended.len());
+        let mut left = ended;
+        while left.len() > BATCH_MAX {
+            let (batch, rest) = left.split_at(BATCH_MAX);
+            let none = Want { limit: 0, ..want };
+            released.extend(self.exchange_once(batch, none).await?.released);
+            left = rest;
+        }
+        let last = self.exchange_once(left, want).await?;
+        released.extend(last.released);
+        Ok(Exchanged {
+            released,
+            claimed: last.claimed,
+        })
+    }
+
+    async fn wait(&self, _: &[Lane], patience: Duration) -> Result<(), Error> {
+        let mut listener = self.waiter.listener.lock().await;
+        let Some(listener) = listener.as_mut() else {
+            // What was announced before may be missed: the caller looks again.
+            *listener = Some(self.state.listen(&self.wake).await?);
+            return Ok(());
         };
-        Ok(truths(&self.run_each(&OFFER, vec![], offers, args).await?))
-    }
-
-    async fn claim(&self, owner: &str, limit: usize, lease: Duration) -> Result<Vec<JobId>, Error> {
-        let args = vec![
-            owner.into(),
-            count(limit.min(BATCH_MAX)),
-            milliseconds(lease).into(),
-            count(PROMOTED_PER_CLAIM_MAX),
-        ];
-        jobs(self.run(&CLAIM, args).await?)
-    }
-
-    async fn wait(&self, patience: Duration) -> Result<(), Error> {
-        // Listen before you look: what is offered between the two is not missed.
-        let mut listener = self.listener().await?;
-        let due = integer(&self.run(&DUE, vec![]).await?)?;
-        let due = u64::try_from(due).map_or(patience, Duration::from_millis);
+        let patience = Instant::now() + patience;
+        let until = self
+            .waiter
+            .due
+            .lock()
+            .map_or(patience, |due| due.min(patience));
         // Whatever comes, a message, word of missed ones or the end of the patience: the caller looks again.
-        let _ = tokio::time::timeout(due.min(patience), listener.next()).await;
+        if tokio::time::timeout_at(until, listener.next())
+            .await
+            .is_ok()
+        {
+            while let Some(Some(_)) = listener.next().now_or_never() {}
+        }
         Ok(())
     }
 
-    async fn renew(
-        &self,
-        owner: &str,
-        jobs: &[JobId],
-        lease: Duration,
-    ) -> Result<Vec<Lease>, Error> {
-        let first = vec![owner.into(), milliseconds(lease).into()];
-        let answers = self.run_each(&RENEW, first, jobs, |job| [id(job)]).await?;
-        answers.into_iter().map(standing).collect()
+    async fn renew(&self, held: &[Leased], lease: Duration) -> Result<Vec<Lease>, Error> {
+        let mut answers = Vec::with_capacity(held.len());
+        for batch in held.chunks(BATCH_MAX) {
+            let mut arguments = self.arguments();
+            arguments.push_number(milliseconds(lease));
+            for held in batch {
+                arguments.push_job(&held.job);
+                arguments.push_number(held.fence);
+            }
+            let answer = self.run(&RENEW, arguments).await?;
+            for letter in letters(answer, batch.len())? {
+                answers.push(standing(letter)?);
+            }
+        }
+        Ok(answers)
     }
 
-    async fn adopt(&self, owner: &str, job: JobId, lease: Duration) -> Result<bool, Error> {
-        let args = vec![owner.into(), milliseconds(lease).into(), id(&job)];
-        Ok(integer(&self.run(&ADOPT, args).await?)? == 1)
-    }
-
-    async fn release(&self, owner: &str, jobs: &[(JobId, Release)]) -> Result<Vec<bool>, Error> {
-        let args = |(job, release): &(JobId, Release)| {
-            let again = match release {
-                Release::Done => DONE,
-                Release::Again(delay) => delay_ms(*delay),
-            };
-            [id(job), again.into()]
-        };
-        let first = vec![owner.into()];
-        Ok(truths(&self.run_each(&RELEASE, first, jobs, args).await?))
+    async fn adopt(&self, offer: &Offer, fence: i64, lease: Duration) -> Result<bool, Error> {
+        let mut arguments = self.arguments();
+        arguments.push_number(milliseconds(lease));
+        arguments.push_job(&offer.job);
+        arguments.push_number(fence);
+        arguments.push_offer(offer);
+        Ok(integer(&self.run(&ADOPT, arguments).await?)? == 1)
     }
 
     async fn expired(&self, limit: usize) -> Result<Vec<JobId>, Error> {
-        jobs(
-            self.run(&EXPIRED, vec![count(limit.min(BATCH_MAX))])
-                .await?,
-        )
+        let mut arguments = self.arguments();
+        arguments.push_count(limit.min(BATCH_MAX));
+        let found = array(self.run(&EXPIRED, arguments).await?)?;
+        let found = found.into_iter();
+        found
+            .map(|value| id(&bytes(value)?.unwrap_or_default()))
+            .collect()
     }
 
     async fn requeue(&self, jobs: &[JobId]) -> Result<Vec<bool>, Error> {
-        let answers = self.run_each(&REQUEUE, vec![], jobs, |job| [id(job)]);
-        Ok(truths(&answers.await?))
+        self.ask(&REQUEUE, jobs).await
     }
 
     async fn cancel(&self, job: JobId) -> Result<bool, Error> {
-        Ok(integer(&self.run(&CANCEL, vec![id(&job)]).await?)? == 1)
+        Ok(self.ask_one(&CANCEL, job).await? == 1)
     }
 
     async fn remove(&self, jobs: &[JobId]) -> Result<(), Error> {
         for batch in jobs.chunks(BATCH_MAX) {
-            self.run(&REMOVE, batch.iter().map(id).collect()).await?;
+            let mut arguments = self.arguments();
+            batch.iter().for_each(|job| arguments.push_job(job));
+            self.run(&REMOVE, arguments).await?;
         }
         Ok(())
     }
 
     async fn known(&self, jobs: &[JobId]) -> Result<Vec<bool>, Error> {
-        let answers = self.run_each(&KNOWN, vec![], jobs, |job| [id(job)]);
-        Ok(truths(&answers.await?))
+        self.ask(&KNOWN, jobs).await
     }
 
     async fn depth(&self) -> Result<Depth, Error> {
-        let numbers = array(self.run(&DEPTH, vec![]).await?)?;
-        let numbers: Result<Vec<i64>, Error> = numbers.iter().map(integer).collect();
-        match numbers?.as_slice() {
+        match numbers(self.run(&DEPTH, self.arguments()).await?)?.as_slice() {
             [waiting, delayed, active] => Ok(Depth {
-                waiting: waiting.unsigned_abs(),
-                delayed: delayed.unsigned_abs(),
-                active: active.unsigned_abs(),
+                waiting: *waiting,
+                delayed: *delayed,
+                active: *active,
             }),
             other => Err(Error::Unexpected(format!("{other:?} as the queue's depth"))),
         }
     }
-}
 
-// === Arguments and answers ===
+    async fn position(&self, job: JobId) -> Result<Option<u64>, Error> {
+        let position = self.ask_one(&POSITION, job).await?;
+        Ok(u64::try_from(position).ok().filter(|place| *place > 0))
+    }
 
-fn id(job: &JobId) -> Value {
-    Value::from(job.to_string())
-}
-
-fn count(number: usize) -> Value {
-    Value::from(i64::try_from(number).unwrap_or(i64::MAX))
-}
-
-fn delay_ms(delay: Duration) -> i64 {
-    if delay.is_zero() {
-        0
-    } else {
-        milliseconds(delay)
+    async fn loads(&self, owners: &[UserId]) -> Result<Vec<Load>, Error> {
+        let mut loads = Vec::with_capacity(owners.len());
+        for batch in owners.chunks(BATCH_MAX) {
+            let mut arguments = self.arguments();
+            batch.iter().for_each(|owner| arguments.push_owner(owner));
+            let answer = numbers(self.run(&LOADS, arguments).await?)?;
+            loads.extend(answer.chunks_exact(2).map(|pair| Load {
+                waiting: pair[0],
+                running: pair[1],
+            }));
+        }
+        Ok(loads)
     }
 }
 
-fn truths(answers: &[i64]) -> Vec<bool> {
-    answers.iter().map(|answer| *answer == 1).collect()
+// === Answers ===
+
+/// When a job is due that is so in this many milliseconds; none for a negative number.
+fn due_in(milliseconds: i64) -> Option<Instant> {
+    let due = u64::try_from(milliseconds).ok()?;
+    Some(Instant::now() + Duration::from_millis(due))
 }
 
-fn standing(answer: i64) -> Result<Lease, Error> {
+fn number(answer: Value) -> Result<i64, Error> {
+    let text = bytes(answer)?.unwrap_or_default();
+    let number = std::str::from_utf8(&text)
+        .ok()
+        .and_then(|text| text.parse().ok());
+    number.ok_or_else(|| Error::Unexpected(format!("{text:?} as a number")))
+}
+
+fn numbers(answer: Value) -> Result<Vec<u64>, Error> {
+    let numbers = array(answer)?;
+    let numbers = numbers
+        .iter()
+        .map(|number| Ok(integer(number)?.unsigned_abs()));
+    numbers.collect()
+}
+
+fn standing(answer: u8) -> Result<Lease, Error> {
     match answer {
-        0 => Ok(Lease::Held),
-        1 => Ok(Lease::Cancelled),
-        2 => Ok(Lease::Lost),
-        3 => Ok(Lease::Unknown),
+        b'0' => Ok(Lease::Held),
+        b'1' => Ok(Lease::Cancelled),
+        b'2' => Ok(Lease::Lost),
+        b'3' => Ok(Lease::Unknown),
         other => Err(Error::Unexpected(format!("{other} as a lease's standing"))),
     }
-}
-
-fn jobs(answer: Value) -> Result<Vec<JobId>, Error> {
-    let ids = array(answer)?.into_iter().map(|value| {
-        let text = bytes(value)?.unwrap_or_default();
-        let text = String::from_utf8_lossy(&text);
-        let job: Result<JobId, _> = text.parse();
-        job.map_err(|error| Error::Unexpected(error.to_string()))
-    });
-    ids.collect()
 }

@@ -55,6 +55,12 @@ pub(super) const RANGES: &[(&str, i64, i64)] = &[
     ("queue.retry_base_ms", 1, DAY_MS),
     ("queue.retry_cap_ms", 1, DAY_MS),
     ("queue.batch_max", 1, 10_000),
+    ("queue.owner_running_max", 0, 1_000_000),
+    ("queue.owner_waiting_max", 0, EXACT_MAX),
+    ("queue.aged_after_ms", 0, YEAR_S * 1_000),
+    ("queue.aged_share", 0, 1_000_000),
+    ("queue.large_pixels_min", 1, 1 << 40),
+    ("queue.delay_max_s", 0, YEAR_S),
     ("queue.wait_max_ms", 1, DAY_MS),
     ("worker.concurrency", 1, 1_000),
     ("worker.poll_interval_ms", 1, DAY_MS),
@@ -74,5 +80,6 @@ pub(super) const RANGES: &[(&str, i64, i64)] = &[
 /// Every word that must be one of a few.
 pub(super) const CHOICES: &[(&str, &[&str])] = &[
     ("log.format", &["text", "json"]),
+    ("worker.lanes", &["all", "default", "large"]),
     ("health.readiness", &["lenient", "strict"]),
 ];

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use secrecy::SecretString;
 use serde::Deserialize;
 
+use crate::kit::lane::Lane;
+
 /// Everything that can be set, by section.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -238,6 +240,18 @@ pub struct Queue {
     pub retry_cap_ms: u64,
     /// Most jobs of one batch request.
     pub batch_max: usize,
+    /// Most jobs of one owner that run at once in a lane; 0 for no bound.
+    pub owner_running_max: u32,
+    /// Most jobs of one owner that wait, due or not; more are refused with 429. 0 for no bound.
+    pub owner_waiting_max: u64,
+    /// A job that has waited for this long may start before others of higher priority.
+    pub aged_after_ms: u64,
+    /// One start of so many is for such a job; 0 for none.
+    pub aged_share: u32,
+    /// Images of so many pixels or more go to the lane `large`.
+    pub large_pixels_min: u64,
+    /// How far in the future a job may be scheduled.
+    pub delay_max_s: u64,
     /// Longest wait of a `Prefer: wait` request.
     pub wait_max_ms: u64,
 }
@@ -252,6 +266,31 @@ pub struct Worker {
     pub poll_interval_ms: u64,
     /// A job that runs longer than this fails.
     pub job_timeout_ms: u64,
+    /// The lanes that this process serves.
+    pub lanes: Lanes,
+}
+
+/// Which lanes a worker serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Lanes {
+    /// Every lane.
+    All,
+    /// All but heavy images.
+    Default,
+    /// Heavy images only.
+    Large,
+}
+
+impl Lanes {
+    /// The lanes.
+    pub const fn lanes(self) -> &'static [Lane] {
+        match self {
+            Self::All => &Lane::ALL,
+            Self::Default => &[Lane::Default],
+            Self::Large => &[Lane::Large],
+        }
+    }
 }
 
 /// The builtin segmenter and the compute pool.

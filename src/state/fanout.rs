@@ -98,13 +98,6 @@ pub(crate) struct Listener {
     mailbox: Arc<Mailbox>,
 }
 
-impl Listener {
-    /// Another listener to the same channel, from now on.
-    pub(crate) fn again(&self) -> Self {
-        self.fanout.listen(&self.channel)
-    }
-}
-
 #[async_trait]
 impl Subscription for Listener {
     async fn next(&mut self) -> Option<Delivery> {

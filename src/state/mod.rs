@@ -44,7 +44,7 @@ pub enum Delivery {
 }
 
 /// What the store could not do.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
     /// The store does not answer in time.
     #[error("the state store does not answer: {0}")]

@@ -1,12 +1,16 @@
 //! The worker: takes due jobs as its permits allow, runs each, keeps its leases, ends it, and gives back what it cannot
 //! finish before it must stop.
 //!
+//! * `take`: claims as many jobs as there are free permits, and tells the queue which have ended.
+//! * `suspects`: jobs that may have killed a process run alone.
 //! * `running`: what runs here now, and how to interrupt it.
 //! * `builtin`: runs the builtin segmenter on the compute pool.
 //! * `upkeep`: everything periodic that some worker must do (reap, reconcile, expire).
 
 mod builtin;
 mod running;
+mod suspects;
+mod take;
 mod upkeep;
 
 use std::convert::Infallible;
@@ -18,6 +22,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::domain::Error;
 use crate::domain::jobs::{Claimed, Failure, Finished, Hold, JobError, Jobs};
 use crate::domain::push::Push;
+use crate::kit::lane::Lane;
 use crate::kit::lifecycle::Lifecycle;
 use crate::kit::retry::Backoff;
 use crate::settings::Settings;
@@ -26,12 +31,8 @@ pub use builtin::Builtin;
 pub use upkeep::Upkeep;
 
 use running::{Interrupt, Run, Running};
+use suspects::Suspects;
 
-/// Waits after a claim that failed because a service is away.
-const CLAIM_BACKOFF: Backoff = Backoff {
-    base: Duration::from_millis(200),
-    cap: Duration::from_secs(5),
-};
 /// Waits between the tries to write how a run ended.
 const ENDING_BACKOFF: Backoff = Backoff {
     base: Duration::from_millis(200),
@@ -47,6 +48,8 @@ const PROGRESS_TICK: Duration = Duration::from_millis(250);
 pub struct Rules {
     /// Jobs that run at once.
     pub concurrency: usize,
+    /// The lanes to claim from.
+    pub lanes: &'static [Lane],
     /// Longest wait for a wake-up.
     pub poll_interval: Duration,
     /// A run that takes longer fails.
@@ -64,6 +67,7 @@ impl From<&Settings> for Rules {
         let queue = &settings.queue;
         Self {
             concurrency: settings.worker.concurrency,
+            lanes: settings.worker.lanes.lanes(),
             poll_interval: Duration::from_millis(settings.worker.poll_interval_ms),
             job_timeout: Duration::from_millis(settings.worker.job_timeout_ms),
             renew_interval: Duration::from_millis(queue.renew_interval_ms),
@@ -85,6 +89,7 @@ pub struct Worker {
     rules: Arc<Rules>,
     permits: Arc<Semaphore>,
     running: Running,
+    suspects: Suspects,
 }
 
 impl Worker {
@@ -106,6 +111,7 @@ impl Worker {
             rules,
             permits,
             running: Running::default(),
+            suspects: Suspects::default(),
         }
     }
 
@@ -120,70 +126,6 @@ impl Worker {
             renewing.renew_leases().await;
             Ok(())
         });
-    }
-
-    async fn take_jobs(&self) {
-        let mut failures = 0;
-        while !self.lifecycle.is_draining() {
-            let rest = match self.take_once().await {
-                Ok(taken) => {
-                    failures = 0;
-                    if taken > 0 { continue } else { None }
-                }
-                Err(error) => {
-                    failures += 1;
-                    tracing::warn!(%error, "no jobs could be claimed: {error}");
-                    Some(CLAIM_BACKOFF.wait(failures))
-                }
-            };
-            tokio::select! {
-                () = self.lifecycle.draining() => {}
-                () = self.rest(rest) => {}
-            }
-        }
-        self.let_jobs_end().await;
-    }
-
-    /// Claims as many jobs as there are free permits (at least one is waited for) and starts them.
-    async fn take_once(&self) -> Result<usize, Error> {
-        let mut permits = tokio::select! {
-            () = self.lifecycle.draining() => return Ok(0),
-            permits = self.free_permits() => permits,
-        };
-        let claimed = self.jobs.claim(permits.len()).await?;
-        let taken = claimed.len();
-        for claimed in claimed {
-            // Never more jobs than were asked for, hence never fewer permits than jobs.
-            let Some(permit) = permits.pop() else { break };
-            self.start_run(claimed, permit);
-        }
-        Ok(taken)
-    }
-
-    async fn free_permits(&self) -> Vec<OwnedSemaphorePermit> {
-        // Safe to ignore: the semaphore is never closed.
-        let mut permits: Vec<_> = Arc::clone(&self.permits)
-            .acquire_owned()
-            .await
-            .into_iter()
-            .collect();
-        while let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
-            permits.push(permit);
-        }
-        permits
-    }
-
-    /// After a failure waits `pause`; else for a wake-up of the queue.
-    async fn rest(&self, pause: Option<Duration>) {
-        match pause {
-            Some(pause) => tokio::time::sleep(pause).await,
-            None => {
-                if let Err(error) = self.jobs.wait(self.rules.poll_interval).await {
-                    tracing::warn!(%error, "the queue does not wake: {error}");
-                    tokio::time::sleep(self.rules.poll_interval).await;
-                }
-            }
-        }
     }
 
     fn start_run(&self, claimed: Claimed, permit: OwnedSemaphorePermit) {
@@ -306,6 +248,7 @@ impl Worker {
     }
 
     async fn renew_once(&self) {
+        self.keep_suspects().await;
         let running = self.running.claims();
         if running.is_empty() {
             return;
@@ -330,17 +273,6 @@ impl Worker {
             && let Err(error) = self.jobs.renew_rows(&running).await
         {
             tracing::warn!(%error, "row leases were not renewed: {error}");
-        }
-    }
-
-    /// Lets running jobs end by themselves for a while, then gives back those that have not.
-    async fn let_jobs_end(&self) {
-        let all = u32::try_from(self.rules.concurrency).unwrap_or(u32::MAX);
-        let ended =
-            tokio::time::timeout(self.rules.drain_patience, self.permits.acquire_many(all)).await;
-        if ended.is_err() {
-            tracing::info!("{} running job(s) are given back", self.running.len());
-            self.running.interrupt_all(Interrupt::Draining);
         }
     }
 }

@@ -3,6 +3,8 @@
 
 mod store;
 
+use std::collections::HashMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::db::{self, Tx};
@@ -108,7 +110,49 @@ pub async fn require(
     project: ProjectId,
     least: Role,
 ) -> Result<(), Error> {
-    match store::role_of(tx, project, principal.user).await? {
+    judge(
+        store::role_of(tx, project, principal.user).await?,
+        project,
+        least,
+    )
+}
+
+/// The roles of members, read at once.
+#[derive(Debug, Clone, Default)]
+pub struct Roles {
+    of: HashMap<(ProjectId, UserId), Role>,
+}
+
+impl Roles {
+    /// The roles of these users in these projects.
+    ///
+    /// # Errors
+    /// Only the database's own.
+    pub async fn read(
+        tx: &mut Tx,
+        members: impl Iterator<Item = (ProjectId, UserId)>,
+    ) -> Result<Self, Error> {
+        let of = store::roles_of(tx, members).await?;
+        Ok(Self { of })
+    }
+
+    /// As [`require`], for a member that was read.
+    ///
+    /// # Errors
+    /// As [`require`].
+    pub fn require(
+        &self,
+        principal: &Principal,
+        project: ProjectId,
+        least: Role,
+    ) -> Result<(), Error> {
+        let role = self.of.get(&(project, principal.user));
+        judge(role.copied(), project, least)
+    }
+}
+
+fn judge(role: Option<Role>, project: ProjectId, least: Role) -> Result<(), Error> {
+    match role {
         None => Err(Error::not_found("project", project)),
         Some(role) if role < least => Err(Error::Forbidden(format!(
             "your role in this project is {}; this takes {}",

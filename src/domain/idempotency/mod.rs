@@ -6,6 +6,7 @@
 
 mod store;
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -88,15 +89,23 @@ impl Request {
     /// # Errors
     /// [`Error::IdempotencyMismatch`] when the key belongs to another request.
     pub async fn replay<T: DeserializeOwned>(&self, tx: &mut Tx) -> Result<Option<T>, Error> {
-        let Some(record) = store::find(tx, self.principal, &self.key).await? else {
-            return Ok(None);
-        };
+        let record = store::find(tx, self.principal, &self.key).await?;
+        record.map(|record| self.outcome(record)).transpose()
+    }
+
+    fn outcome<T: DeserializeOwned>(&self, record: store::Record) -> Result<T, Error> {
         if record.request_sha256 != self.sha256 {
             return Err(Error::IdempotencyMismatch);
         }
         serde_json::from_value(record.outcome)
-            .map(Some)
             .map_err(|error| Error::Internal(format!("idempotency record {}: {error}", self.key)))
+    }
+
+    fn store_key(&self) -> store::Key {
+        store::Key {
+            principal: self.principal,
+            key: self.key.clone(),
+        }
     }
 
     /// Writes the record, inside the transaction of the effect.
@@ -140,6 +149,74 @@ impl Request {
                 Ok(InFlight { state, key: None })
             }
         }
+    }
+}
+
+/// Many requests at once, for effects that share a transaction.
+#[derive(Debug, Default)]
+pub struct Records {
+    found: HashMap<store::Key, store::Record>,
+    new: Vec<store::NewRow>,
+}
+
+impl Records {
+    /// The records that earlier runs of these requests left.
+    ///
+    /// # Errors
+    /// Only the database's own.
+    pub async fn find(
+        tx: &mut Tx,
+        requests: impl Iterator<Item = &Request>,
+    ) -> Result<Self, Error> {
+        let keys: Vec<store::Key> = requests.map(Request::store_key).collect();
+        let found = match keys.is_empty() {
+            true => HashMap::new(),
+            false => store::find_many(tx, &keys).await?,
+        };
+        let new = Vec::new();
+        Ok(Self { found, new })
+    }
+
+    /// As [`Request::replay`].
+    ///
+    /// # Errors
+    /// As [`Request::replay`].
+    pub fn replay<T: DeserializeOwned>(&mut self, request: &Request) -> Result<Option<T>, Error> {
+        let record = self.found.remove(&request.store_key());
+        record.map(|record| request.outcome(record)).transpose()
+    }
+
+    /// As [`Request::record`]; [`Records::write`] writes it.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] for an outcome that has no JSON form.
+    pub fn record<T: Serialize>(
+        &mut self,
+        request: &Request,
+        outcome: &T,
+        now: DateTime<Utc>,
+    ) -> Result<(), Error> {
+        let outcome =
+            serde_json::to_value(outcome).map_err(|error| Error::Internal(error.to_string()))?;
+        self.new.push(store::NewRow {
+            principal: request.principal,
+            key: request.key.clone(),
+            request_sha256: request.sha256,
+            outcome,
+            created_at: now,
+        });
+        Ok(())
+    }
+
+    /// Writes the new records.
+    ///
+    /// # Errors
+    /// As [`Request::record`].
+    pub async fn write(self, tx: &mut Tx) -> Result<(), Error> {
+        if self.new.is_empty() {
+            return Ok(());
+        }
+        Ok(store::insert_many(tx, &self.new).await?)
     }
 }
 

@@ -3,11 +3,13 @@
 mod store;
 mod upload;
 
+use std::collections::{HashMap, HashSet};
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::db::{Db, Tx};
-use crate::kit::id::{FileId, ImageId, ProjectId};
+use crate::kit::id::{FileId, ImageId, ProjectId, UserId};
 
 use super::access::{self, Principal};
 use super::files::File;
@@ -70,6 +72,55 @@ pub async fn authorised(
         (image, project)
     });
     access::require_through(tx, principal, ("image", id.to_string()), found, least).await
+}
+
+/// Images of several principals, read at once; [`Readable::of`] judges each.
+#[derive(Debug, Default)]
+pub struct Readable {
+    images: HashMap<ImageId, Image>,
+    roles: access::Roles,
+}
+
+impl Readable {
+    /// Reads the images that these principals ask for, and their roles in the images' projects.
+    ///
+    /// # Errors
+    /// Only the database's own.
+    pub async fn read(
+        tx: &mut Tx,
+        asked: impl Iterator<Item = (Principal, ImageId)> + Clone,
+    ) -> Result<Self, Error> {
+        let ids: HashSet<ImageId> = asked.clone().map(|(_, id)| id).collect();
+        let found = store::by_ids(tx, &ids.into_iter().collect::<Vec<_>>()).await?;
+        let images: HashMap<ImageId, Image> =
+            found.into_iter().map(|image| (image.id, image)).collect();
+        let members = asked.filter_map(|(principal, id)| {
+            let image = images.get(&id)?;
+            Some((image.project, principal.user))
+        });
+        let members: HashSet<(ProjectId, UserId)> = members.collect();
+        let roles = access::Roles::read(tx, members.into_iter()).await?;
+        Ok(Self { images, roles })
+    }
+
+    /// The image, for a principal who asked.
+    ///
+    /// # Errors
+    /// As [`find`].
+    pub fn of(
+        &self,
+        principal: &Principal,
+        id: ImageId,
+        least: access::Role,
+    ) -> Result<&Image, Error> {
+        let absent = || Error::not_found("image", id);
+        let image = self.images.get(&id).ok_or_else(absent)?;
+        match self.roles.require(principal, image.project, least) {
+            Ok(()) => Ok(image),
+            Err(Error::NotFound { .. }) => Err(absent()),
+            Err(error) => Err(error),
+        }
+    }
 }
 
 /// An image with the file that holds it; for the worker, which acts for the job's owner.

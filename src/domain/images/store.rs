@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use crate::db::{Error, Tx, execute, on_tx};
+use crate::db::{Error, Tx, batch, execute, on_tx};
 use crate::kit::id::{FileId, ImageId, ProjectId};
 
 use super::Image;
@@ -18,6 +18,16 @@ const BY_ID: &str = "
     select id, project_id, file_id, name, width, height, pages, bits_per_sample, pixel_size_um, created_at
     from images
     where id = $1";
+
+const BY_IDS_POSTGRES: &str = "
+    select id, project_id, file_id, name, width, height, pages, bits_per_sample, pixel_size_um, created_at
+    from images
+    where id in (select value::uuid from json_array_elements_text($1::json))";
+
+const BY_IDS_SQLITE: &str = "
+    select id, project_id, file_id, name, width, height, pages, bits_per_sample, pixel_size_um, created_at
+    from images
+    where id in (select unhex(value, '-') from json_each($1))";
 
 const OF_PROJECT: &str = "
     select id, project_id, file_id, name, width, height, pages, bits_per_sample, pixel_size_um, created_at
@@ -73,6 +83,16 @@ pub(super) async fn insert(tx: &mut Tx, image: &Image) -> Result<(), Error> {
         image.created_at
     )?;
     Ok(())
+}
+
+pub(super) async fn by_ids(tx: &mut Tx, ids: &[ImageId]) -> Result<Vec<Image>, Error> {
+    let ids = batch::list(ids)?;
+    let statement = tx.dialect().pick(BY_IDS_POSTGRES, BY_IDS_SQLITE);
+    let rows: Vec<ImageRow> = on_tx!(tx, |conn| sqlx::query_as(statement)
+        .bind(ids)
+        .fetch_all(conn)
+        .await)?;
+    Ok(rows.into_iter().map(Image::from).collect())
 }
 
 pub(super) async fn by_id(tx: &mut Tx, id: ImageId) -> Result<Option<Image>, Error> {

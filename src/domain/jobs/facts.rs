@@ -1,9 +1,9 @@
 //! What happens to jobs, as facts for the event log.
 
+use crate::domain::segmentations::Found;
 use crate::events::types::{JobCancelled, JobCompleted, JobFailed, JobRef, JobSubmitted};
 use crate::events::{Event, Fact};
 use crate::kit::clock::Clock;
-use crate::segment::Segmentation;
 
 use super::{Job, JobError};
 
@@ -18,13 +18,13 @@ pub(super) fn submitted(clock: &dyn Clock, job: &Job) -> Event {
 }
 
 /// A job has its result.
-pub(super) fn completed(clock: &dyn Clock, job: &Job, result: &Segmentation) -> Event {
+pub(super) fn completed(clock: &dyn Clock, job: &Job, found: &Found) -> Event {
     let payload = JobCompleted {
         job: about(job),
         attempt: job.attempt,
         segmentation_id: None,
-        object_count: i64::try_from(result.objects.len()).ok(),
-        segmenter: Some(result.segmenter.clone()),
+        object_count: i64::try_from(found.object_count).ok(),
+        segmenter: Some(found.segmenter.clone()),
     };
     Event::new(Fact::JobCompleted(payload), clock)
 }

@@ -5,19 +5,23 @@
 //! rests as `queued` with a later `scheduled_at`, or as `dead`. `attempt` is the fencing token: it rises at every claim,
 //! every later write names it, and a write that finds another attempt is refused and counted.
 
+mod acks;
+mod cancel;
 mod claim;
 mod end;
 mod facts;
+mod finish;
 mod recover;
 mod status;
 mod store;
 mod submit;
+mod together;
 mod watch;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::db::Db;
@@ -26,8 +30,10 @@ use crate::files::FileStore;
 use crate::kit::clock::SharedClock;
 use crate::kit::id::{ImageId, JobId, ProjectId, UserId};
 use crate::kit::instance::InstanceId;
+use crate::kit::lane::Lane;
 use crate::kit::retry::Backoff;
-use crate::queue::SharedQueue;
+use crate::queue::batching::Batching;
+use crate::queue::{Offer, SharedQueue};
 use crate::segment;
 use crate::settings;
 
@@ -35,12 +41,17 @@ use super::Error;
 use super::access::{self, Principal};
 use super::push::Push;
 
-pub use claim::{Claimed, Hold};
-pub use end::{Failure, Finished};
+use acks::Acks;
+use finish::{Finisher, Finishing};
+use submit::{Submitter, Submitting};
+
+pub use claim::{Claimed, Hold, Taken};
+pub use end::Failure;
+pub use finish::Finished;
 pub use status::Status;
 pub use submit::NewJob;
 
-pub use crate::queue::Depth;
+pub use crate::queue::{Depth, Leased};
 
 /// A job.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -81,6 +92,8 @@ pub struct Job {
     pub error: Option<JobError>,
     /// The segmenter that ran.
     pub segmenter: Option<String>,
+    /// Which workers may take it.
+    pub lane: Lane,
     /// When it was submitted.
     pub created_at: DateTime<Utc>,
     /// When it last changed.
@@ -91,6 +104,20 @@ pub struct Job {
     pub started_at: Option<DateTime<Utc>>,
     /// When it ended for good.
     pub finished_at: Option<DateTime<Utc>>,
+}
+
+impl Job {
+    /// The job as the queue knows it, due after `delay`.
+    const fn offer(&self, delay: Duration) -> Offer {
+        Offer {
+            job: self.id,
+            owner: self.owner,
+            lane: self.lane,
+            priority: self.priority,
+            since: self.created_at,
+            delay,
+        }
+    }
 }
 
 /// Why a run failed.
@@ -130,6 +157,9 @@ pub struct Jobs {
     bell: OutboxBell,
     instance: InstanceId,
     rules: Arc<Rules>,
+    submitting: Submitting,
+    finishing: Finishing,
+    acks: Acks,
 }
 
 /// The figures of the settings that jobs follow.
@@ -137,6 +167,12 @@ pub struct Jobs {
 pub struct Rules {
     /// Most jobs of one request.
     pub batch_max: usize,
+    /// Most jobs of one owner that wait; 0 for no bound.
+    pub owner_waiting_max: u64,
+    /// Images of so many pixels or more go to the large lane.
+    pub large_pixels_min: u64,
+    /// How far in the future a job may be scheduled.
+    pub delay_max: TimeDelta,
     /// A claim that is not renewed within this goes to another worker.
     pub lease: Duration,
     /// The lease in the row, for the time in which the state store is away.
@@ -155,6 +191,11 @@ impl From<&settings::Queue> for Rules {
     fn from(queue: &settings::Queue) -> Self {
         Self {
             batch_max: queue.batch_max,
+            owner_waiting_max: queue.owner_waiting_max,
+            large_pixels_min: queue.large_pixels_min,
+            delay_max: TimeDelta::seconds(
+                i64::try_from(queue.delay_max_s).unwrap_or(i64::MAX / 1_000),
+            ),
             lease: Duration::from_millis(queue.lease_ms),
             row_lease: Duration::from_millis(queue.row_lease_ms),
             failures_max: queue.failures_max,
@@ -199,15 +240,28 @@ impl Jobs {
             bell,
             instance,
         } = handles;
+        let rules = Arc::new(rules);
+        let submitter = Submitter {
+            db: db.clone(),
+            clock: clock.clone(),
+            rules: Arc::clone(&rules),
+        };
+        let finisher = Finisher {
+            db: db.clone(),
+            clock: clock.clone(),
+        };
         Self {
             db,
-            queue,
+            queue: Arc::new(Batching::new(queue)),
             files,
             push,
             clock,
             bell,
             instance,
-            rules: Arc::new(rules),
+            rules,
+            submitting: submitter.start(),
+            finishing: finisher.start(),
+            acks: Acks::default(),
         }
     }
 
@@ -253,12 +307,12 @@ impl Jobs {
         Ok(self.queue.depth().await?)
     }
 
-    /// Waits until a job may be due, at most `patience`. Cancel-safe.
+    /// Waits until a job of these lanes may be due, at most `patience`. Cancel-safe.
     ///
     /// # Errors
     /// When the queue does not answer.
-    pub async fn wait(&self, patience: Duration) -> Result<(), Error> {
-        Ok(self.queue.wait(patience).await?)
+    pub async fn wait(&self, lanes: &[Lane], patience: Duration) -> Result<(), Error> {
+        Ok(self.queue.wait(lanes, patience).await?)
     }
 }
 

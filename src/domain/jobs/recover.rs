@@ -45,9 +45,15 @@ impl Jobs {
         self.queue.remove(&gone).await?;
         let ids: Vec<JobId> = again.iter().map(|job| job.id).collect();
         self.queue.requeue(&ids).await?;
-        if !again.is_empty() {
-            // A queue that lost its memory while they ran knows the jobs, but not their priorities.
-            self.offer(&again).await;
+        let now = self.clock.now();
+        let later: Vec<Job> = again
+            .iter()
+            .filter(|job| job.scheduled_at > now)
+            .cloned()
+            .collect();
+        if !later.is_empty() {
+            // Their ends were written, but the queue was not told when they are due.
+            self.offer(&later).await;
         }
         metrics::jobs_reaped(again.len() as u64);
         Ok(again.len())

@@ -2,34 +2,38 @@
 
 mod row;
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::db::{Error, Tx, batch, execute, on_tx};
+use crate::domain::segmentations::Found;
 use crate::kit::id::{JobId, ProjectId};
 
 use super::{Job, JobError, Status};
-use row::{JobRow, NewAttempt, NewRow, into_jobs};
+use row::{EndedRow, JobRow, NewAttempt, NewRow, into_jobs};
 
 const INSERT_POSTGRES: &str = "
     insert into queue_jobs
         (id, task_id, kind, project_id, image_id, page, owner, priority, parameters, status, attempt,
-         failures, max_failures, crashes, progress, created_at, updated_at, scheduled_at)
+         failures, max_failures, crashes, progress, lane, created_at, updated_at, scheduled_at)
     select id, task_id, kind, project_id, image_id, page, owner, priority, parameters, 'queued', 0,
-        0, max_failures, 0, 0, created_at, created_at, created_at
+        0, max_failures, 0, 0, lane, created_at, created_at, scheduled_at
     from json_to_recordset($1::json) as row
         (id uuid, task_id text, kind text, project_id uuid, image_id uuid, page bigint, owner uuid,
-         priority bigint, parameters jsonb, max_failures bigint, created_at timestamptz)";
+         priority bigint, parameters jsonb, max_failures bigint, lane text, created_at timestamptz,
+         scheduled_at timestamptz)";
 
 const INSERT_SQLITE: &str = "
     insert into queue_jobs
         (id, task_id, kind, project_id, image_id, page, owner, priority, parameters, status, attempt,
-         failures, max_failures, crashes, progress, created_at, updated_at, scheduled_at)
+         failures, max_failures, crashes, progress, lane, created_at, updated_at, scheduled_at)
     select unhex(value ->> 'id', '-'), value ->> 'task_id', value ->> 'kind',
         unhex(value ->> 'project_id', '-'), unhex(value ->> 'image_id', '-'), value ->> 'page',
         unhex(value ->> 'owner', '-'), value ->> 'priority', value -> 'parameters', 'queued', 0,
-        0, value ->> 'max_failures', 0, 0,
-        value ->> 'created_at', value ->> 'created_at', value ->> 'created_at'
+        0, value ->> 'max_failures', 0, 0, value ->> 'lane',
+        value ->> 'created_at', value ->> 'created_at', value ->> 'scheduled_at'
     from json_each($1)";
 
 const BY_ID: &str = "
@@ -82,13 +86,14 @@ const START_POSTGRES: &str = "
     set status = 'running', attempt = attempt + 1, progress = 0, lease_owner = $2, lease_expires_at = $4,
         started_at = $3, updated_at = $3, error_class = null, error_text = null
     where id in (select value::uuid from json_array_elements_text($1::json)) and status = 'queued'
+        and (crashes = 0 or $5)
     returning *";
 
 const START_SQLITE: &str = "
     update queue_jobs
     set status = 'running', attempt = attempt + 1, progress = 0, lease_owner = $2, lease_expires_at = $4,
         started_at = $3, updated_at = $3, error_class = null, error_text = null
-    where id in (select unhex(value, '-') from json_each($1)) and status = 'queued'
+    where id in (select unhex(value, '-') from json_each($1)) and status = 'queued' and (crashes = 0 or $5)
     returning *";
 
 const OPEN_ATTEMPTS_POSTGRES: &str = "
@@ -117,11 +122,36 @@ const PROLONG_SQLITE: &str = "
     set lease_expires_at = $2
     where lease_owner = $1 and status = 'running' and id in (select unhex(value, '-') from json_each($3))";
 
-const COMPLETE: &str = "
+const COMPLETE_POSTGRES: &str = "
     update queue_jobs
-    set status = 'completed', progress = 100, segmenter = $3, updated_at = $4, finished_at = $4,
+    set status = 'completed', progress = 100, segmenter = ended.segmenter, updated_at = $2, finished_at = $2,
         lease_owner = null, lease_expires_at = null, error_class = null, error_text = null
-    where id = $1 and attempt = $2 and status = 'running'";
+    from json_to_recordset($1::json) as ended (id uuid, attempt bigint, segmenter text)
+    where queue_jobs.id = ended.id and queue_jobs.attempt = ended.attempt and queue_jobs.status = 'running'
+    returning queue_jobs.id";
+
+const COMPLETE_SQLITE: &str = "
+    update queue_jobs
+    set status = 'completed', progress = 100, segmenter = ended.segmenter, updated_at = $2, finished_at = $2,
+        lease_owner = null, lease_expires_at = null, error_class = null, error_text = null
+    from (
+        select unhex(value ->> 'id', '-') as id, value ->> 'attempt' as attempt, value ->> 'segmenter' as segmenter
+        from json_each($1)
+    ) as ended
+    where queue_jobs.id = ended.id and queue_jobs.attempt = ended.attempt and queue_jobs.status = 'running'
+    returning id";
+
+const CLOSE_COMPLETED_POSTGRES: &str = "
+    update job_attempts
+    set ended_at = $2, outcome = 'completed'
+    from json_to_recordset($1::json) as ended (id uuid, attempt bigint)
+    where job_attempts.job_id = ended.id and job_attempts.attempt = ended.attempt";
+
+const CLOSE_COMPLETED_SQLITE: &str = "
+    update job_attempts
+    set ended_at = $2, outcome = 'completed'
+    from (select unhex(value ->> 'id', '-') as id, value ->> 'attempt' as attempt from json_each($1)) as ended
+    where job_attempts.job_id = ended.id and job_attempts.attempt = ended.attempt";
 
 const FAIL: &str = "
     update queue_jobs
@@ -137,7 +167,7 @@ const CRASH: &str = "
 
 const HAND_BACK: &str = "
     update queue_jobs
-    set status = 'queued', updated_at = $3, lease_owner = null, lease_expires_at = null
+    set status = 'queued', scheduled_at = $4, updated_at = $3, lease_owner = null, lease_expires_at = null
     where id = $1 and attempt = $2 and status = 'running'";
 
 const CANCEL_RUNNING: &str = "
@@ -235,8 +265,8 @@ pub(super) async fn start(
     tx: &mut Tx,
     ids: &[JobId],
     owner: &str,
-    now: DateTime<Utc>,
-    lease_until: DateTime<Utc>,
+    (now, lease_until): (DateTime<Utc>, DateTime<Utc>),
+    suspects: bool,
 ) -> Result<Vec<Job>, Error> {
     let list = batch::list(ids)?;
     let statement = tx.dialect().pick(START_POSTGRES, START_SQLITE);
@@ -245,6 +275,7 @@ pub(super) async fn start(
         .bind(owner)
         .bind(now)
         .bind(lease_until)
+        .bind(suspects)
         .fetch_all(conn)
         .await)?;
     let mut jobs = into_jobs(rows)?;
@@ -295,14 +326,35 @@ pub(super) async fn prolong(
     Ok(())
 }
 
+/// Completes the jobs whose attempt is still the one that ended, and says which.
 pub(super) async fn complete(
     tx: &mut Tx,
-    id: JobId,
-    attempt: i64,
-    segmenter: &str,
+    ends: &[(Job, Found)],
     now: DateTime<Utc>,
-) -> Result<bool, Error> {
-    Ok(execute!(tx, COMPLETE, id, attempt, segmenter, now)? == 1)
+) -> Result<HashSet<JobId>, Error> {
+    let rows: Vec<EndedRow<'_>> = ends.iter().map(EndedRow::from).collect();
+    let rows = batch::list(&rows)?;
+    let statement = tx.dialect().pick(COMPLETE_POSTGRES, COMPLETE_SQLITE);
+    let ids: Vec<JobId> = on_tx!(tx, |conn| sqlx::query_scalar(statement)
+        .bind(rows)
+        .bind(now)
+        .fetch_all(conn)
+        .await)?;
+    Ok(ids.into_iter().collect())
+}
+
+pub(super) async fn close_completed(
+    tx: &mut Tx,
+    ends: &[&(Job, Found)],
+    now: DateTime<Utc>,
+) -> Result<(), Error> {
+    let rows: Vec<EndedRow<'_>> = ends.iter().map(|end| EndedRow::from(*end)).collect();
+    let rows = batch::list(&rows)?;
+    let statement = tx
+        .dialect()
+        .pick(CLOSE_COMPLETED_POSTGRES, CLOSE_COMPLETED_SQLITE);
+    execute!(tx, statement, rows, now)?;
+    Ok(())
 }
 
 /// A failed run leaves the job `queued`, due at `due`, or `dead`.
@@ -353,9 +405,10 @@ pub(super) async fn hand_back(
     tx: &mut Tx,
     id: JobId,
     attempt: i64,
+    due: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> Result<bool, Error> {
-    guarded(tx, HAND_BACK, id, attempt, now).await
+    Ok(execute!(tx, HAND_BACK, id, attempt, now, due)? == 1)
 }
 
 pub(super) async fn cancel_running(
@@ -364,17 +417,7 @@ pub(super) async fn cancel_running(
     attempt: i64,
     now: DateTime<Utc>,
 ) -> Result<bool, Error> {
-    guarded(tx, CANCEL_RUNNING, id, attempt, now).await
-}
-
-async fn guarded(
-    tx: &mut Tx,
-    statement: &'static str,
-    id: JobId,
-    attempt: i64,
-    now: DateTime<Utc>,
-) -> Result<bool, Error> {
-    Ok(execute!(tx, statement, id, attempt, now)? == 1)
+    Ok(execute!(tx, CANCEL_RUNNING, id, attempt, now)? == 1)
 }
 
 pub(super) async fn cancel_queued(

@@ -56,6 +56,27 @@ pub enum Stored {
     Object(String),
 }
 
+impl Stored {
+    /// Bytes that stand in the row.
+    pub const fn inline_bytes(&self) -> usize {
+        match self {
+            Self::Inline(packed) => packed.len(),
+            Self::Object(_) => 0,
+        }
+    }
+}
+
+/// What of a result its row and its event say, and where the rest is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// The segmenter that ran.
+    pub segmenter: String,
+    /// Objects found.
+    pub object_count: u64,
+    /// Where the result is.
+    pub stored: Stored,
+}
+
 /// Packs a result and, when it is large, puts it into the file store before any row names it.
 ///
 /// # Errors
@@ -64,14 +85,20 @@ pub async fn store_result(
     files: &FileStore,
     job: &Job,
     result: &Segmentation,
-) -> Result<Stored, Error> {
+) -> Result<Found, Error> {
     let packed = pack(result)?;
-    if packed.len() <= INLINE_BYTES_MAX {
-        return Ok(Stored::Inline(packed));
-    }
-    let key = result_key(job.project, job.id, job.attempt);
-    files.put_bytes(&key, packed.into()).await?;
-    Ok(Stored::Object(key))
+    let stored = if packed.len() <= INLINE_BYTES_MAX {
+        Stored::Inline(packed)
+    } else {
+        let key = result_key(job.project, job.id, job.attempt);
+        files.put_bytes(&key, packed.into()).await?;
+        Stored::Object(key)
+    };
+    Ok(Found {
+        segmenter: result.segmenter.clone(),
+        object_count: result.objects.len() as u64,
+        stored,
+    })
 }
 
 /// Removes the object of a result whose row was refused.
@@ -83,29 +110,31 @@ pub async fn discard(files: &FileStore, stored: &Stored) {
     }
 }
 
-/// Writes the row, inside the transaction that completes the job.
+/// Writes the rows, inside the transaction that completes the jobs.
 ///
 /// # Errors
 /// Only the database's own.
 pub async fn insert(
     tx: &mut Tx,
     clock: &dyn Clock,
-    job: &Job,
-    result: &Segmentation,
-    stored: &Stored,
+    results: &[&(Job, Found)],
 ) -> Result<(), Error> {
-    let record = Record {
-        id: SegmentationId::new(clock),
-        job: job.id,
-        project: job.project,
-        image: job.image,
-        page: job.page,
-        attempt: job.attempt,
-        segmenter: result.segmenter.clone(),
-        object_count: result.objects.len() as u64,
-        created_at: clock.now(),
-    };
-    Ok(store::insert(tx, &record, stored).await?)
+    let created_at = clock.now();
+    let records = results.iter().map(|(job, found)| {
+        let record = Record {
+            id: SegmentationId::new(clock),
+            job: job.id,
+            project: job.project,
+            image: job.image,
+            page: job.page,
+            attempt: job.attempt,
+            segmenter: found.segmenter.clone(),
+            object_count: found.object_count,
+            created_at,
+        };
+        (record, &found.stored)
+    });
+    Ok(store::insert(tx, &records.collect::<Vec<_>>()).await?)
 }
 
 /// The result of a job, with its row; `None` when the job has none. A large one takes a while to unpack, so that is done

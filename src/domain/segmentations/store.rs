@@ -1,18 +1,34 @@
 //! Statements on `segmentations`.
 
 use chrono::{DateTime, Utc};
+use serde::Serialize;
 use sqlx::FromRow;
 
 use crate::db::{Error, Tx, batch, execute, on_tx};
+use crate::kit::hex::hex;
 use crate::kit::id::{ImageId, JobId, ProjectId, SegmentationId};
 
 use super::{Record, Stored};
 
-const INSERT: &str = "
+const INSERT_POSTGRES: &str = "
     insert into segmentations
         (id, job_id, project_id, image_id, page, attempt, segmenter, object_count, result_zstd,
          result_object_key, created_at)
-    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+    select id, job_id, project_id, image_id, page, attempt, segmenter, object_count,
+        decode(result_zstd, 'hex'), result_object_key, created_at
+    from json_to_recordset($1::json) as row
+        (id uuid, job_id uuid, project_id uuid, image_id uuid, page bigint, attempt bigint, segmenter text,
+         object_count bigint, result_zstd text, result_object_key text, created_at timestamptz)";
+
+const INSERT_SQLITE: &str = "
+    insert into segmentations
+        (id, job_id, project_id, image_id, page, attempt, segmenter, object_count, result_zstd,
+         result_object_key, created_at)
+    select unhex(value ->> 'id', '-'), unhex(value ->> 'job_id', '-'), unhex(value ->> 'project_id', '-'),
+        unhex(value ->> 'image_id', '-'), value ->> 'page', value ->> 'attempt', value ->> 'segmenter',
+        value ->> 'object_count', unhex(value ->> 'result_zstd'), value ->> 'result_object_key',
+        value ->> 'created_at'
+    from json_each($1)";
 
 const OF_JOB: &str = "
     select *
@@ -29,6 +45,44 @@ const KEYS_OF_SQLITE: &str = "
     select result_object_key
     from segmentations
     where result_object_key is not null and job_id in (select unhex(value, '-') from json_each($1))";
+
+#[derive(Serialize)]
+struct NewRow<'r> {
+    id: SegmentationId,
+    job_id: JobId,
+    project_id: ProjectId,
+    image_id: ImageId,
+    page: u64,
+    attempt: i64,
+    segmenter: &'r str,
+    object_count: u64,
+    result_zstd: Option<String>,
+    result_object_key: Option<&'r str>,
+    #[serde(serialize_with = "batch::instant")]
+    created_at: DateTime<Utc>,
+}
+
+impl<'r> From<&'r (Record, &'r Stored)> for NewRow<'r> {
+    fn from((record, stored): &'r (Record, &'r Stored)) -> Self {
+        let (packed, key) = match stored {
+            Stored::Inline(packed) => (Some(hex(packed)), None),
+            Stored::Object(key) => (None, Some(key.as_str())),
+        };
+        Self {
+            id: record.id,
+            job_id: record.job,
+            project_id: record.project,
+            image_id: record.image,
+            page: record.page,
+            attempt: record.attempt,
+            segmenter: &record.segmenter,
+            object_count: record.object_count,
+            result_zstd: packed,
+            result_object_key: key,
+            created_at: record.created_at,
+        }
+    }
+}
 
 #[derive(FromRow)]
 struct SegmentationRow {
@@ -73,26 +127,11 @@ impl SegmentationRow {
     }
 }
 
-pub(super) async fn insert(tx: &mut Tx, record: &Record, stored: &Stored) -> Result<(), Error> {
-    let (packed, key) = match stored {
-        Stored::Inline(packed) => (Some(packed.as_slice()), None),
-        Stored::Object(key) => (None, Some(key.as_str())),
-    };
-    execute!(
-        tx,
-        INSERT,
-        record.id,
-        record.job,
-        record.project,
-        record.image,
-        record.page.cast_signed(),
-        record.attempt,
-        &record.segmenter,
-        record.object_count.cast_signed(),
-        packed,
-        key,
-        record.created_at
-    )?;
+pub(super) async fn insert(tx: &mut Tx, results: &[(Record, &Stored)]) -> Result<(), Error> {
+    let rows: Vec<NewRow<'_>> = results.iter().map(NewRow::from).collect();
+    let rows = batch::list(&rows)?;
+    let statement = tx.dialect().pick(INSERT_POSTGRES, INSERT_SQLITE);
+    execute!(tx, statement, rows)?;
     Ok(())
 }
 

@@ -189,6 +189,7 @@ impl Tools<'_> {
             page: *page,
             task_id: None,
             priority: None,
+            scheduled_at: None,
             parameters: self.choices.parameters.clone(),
         };
         let new: Vec<NewJob> = pages.iter().map(new).collect();

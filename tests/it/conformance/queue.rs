@@ -1,5 +1,6 @@
 //! The job queue: the same promises in the process and on Redis.
 
+mod fairness;
 mod leases;
 mod model;
 mod order;
@@ -11,13 +12,14 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use fred::interfaces::{ClientLike, KeysInterface};
 use futures::future::join_all;
 use spheroctl::kit::clock::{Clock, ManualClock, SystemClock};
-use spheroctl::kit::id::JobId;
+use spheroctl::kit::id::{JobId, UserId};
 use spheroctl::queue::memory::Memory;
 use spheroctl::queue::redis::Redis;
-use spheroctl::queue::{Depth, Lease, Offer, Release, SharedQueue};
+use spheroctl::queue::{Depth, Fairness, Lane, Lease, Leased, Offer, Release, SharedQueue, Want};
 use spheroctl::state;
 use tokio::time::{Instant, timeout};
 
@@ -33,6 +35,12 @@ const LONG: Duration = Duration::from_secs(60);
 /// How long a test waits for what must come.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// Strict priorities, no caps.
+const STRICT: Fairness = Fairness {
+    owner_running_max: 0,
+    aged_after: LONG,
+    aged_share: 0,
+};
 /// A queue and a second handle to it: on Redis one with connections of its own.
 struct Backend {
     queue: SharedQueue,
@@ -40,6 +48,8 @@ struct Backend {
     /// Where time is ours.
     manual: Option<ManualClock>,
     store: Store,
+    /// Who offers.
+    owner: UserId,
 }
 
 enum Store {
@@ -49,30 +59,48 @@ enum Store {
 
 impl Backend {
     async fn memory() -> Self {
+        Self::memory_with(STRICT)
+    }
+
+    fn memory_with(fairness: Fairness) -> Self {
         let manual = ManualClock::at(SystemClock.now());
-        let queue = Memory::new(Arc::new(manual.clone()));
+        let queue = Memory::new(Arc::new(manual.clone()), fairness);
         Self {
             queue: Arc::new(queue.clone()),
             other: Arc::new(queue.clone()),
             manual: Some(manual),
             store: Store::Memory(queue),
+            owner: UserId::new(&SystemClock),
         }
     }
 
     async fn redis() -> Self {
+        Self::redis_with(STRICT).await
+    }
+
+    async fn redis_with(fairness: Fairness) -> Self {
         let prefix = unique_prefix();
         let settings = redis_settings(&redis_url(), &prefix, PATIENCE);
         let connect = async || {
             let state = state::redis::Redis::connect(&settings)
                 .await
                 .expect("Redis answers");
-            Arc::new(Redis::new(&state))
+            Arc::new(Redis::new(&state, fairness))
         };
         Self {
             queue: connect().await,
             other: connect().await,
             manual: None,
             store: Store::Redis { prefix },
+            owner: UserId::new(&SystemClock),
+        }
+    }
+
+    /// An empty queue of the same kind with other rules.
+    async fn with(&self, fairness: Fairness) -> Self {
+        match self.store {
+            Store::Memory(_) => Self::memory_with(fairness),
+            Store::Redis { .. } => Self::redis_with(fairness).await,
         }
     }
 
@@ -97,24 +125,52 @@ impl Backend {
 
     /// A new job, offered with this priority and delay.
     async fn offered(&self, priority: u8, delay: Duration) -> JobId {
-        let job = new_job();
-        assert_eq!(
-            self.offer(&[Offer {
-                job,
-                priority,
-                delay
-            }])
-            .await,
-            [true]
-        );
-        job
+        let offer = self.new_offer(priority, delay);
+        assert_eq!(self.offer(&[offer]).await, [true]);
+        offer.job
     }
 
-    async fn claim(&self, owner: &str, limit: usize) -> Vec<JobId> {
-        self.other
-            .claim(owner, limit, LONG)
-            .await
-            .expect("an answer")
+    fn new_offer(&self, priority: u8, delay: Duration) -> Offer {
+        self.offer_of(new_job(), priority, delay)
+    }
+
+    fn offer_of(&self, job: JobId, priority: u8, delay: Duration) -> Offer {
+        Offer {
+            job,
+            owner: self.owner,
+            lane: Lane::Default,
+            priority,
+            since: self.now(),
+            delay,
+        }
+    }
+
+    fn due_now(&self, job: JobId) -> Offer {
+        self.offer_of(job, 5, NOW)
+    }
+
+    fn now(&self) -> DateTime<Utc> {
+        self.manual
+            .as_ref()
+            .map_or_else(|| SystemClock.now(), Clock::now)
+    }
+
+    async fn take(&self, limit: usize, lease: Duration) -> Vec<Leased> {
+        let want = Want {
+            limit,
+            lanes: &Lane::ALL,
+            lease,
+        };
+        self.other.claim(want).await.expect("an answer")
+    }
+
+    async fn claim(&self, limit: usize) -> Vec<JobId> {
+        jobs(&self.take(limit, LONG).await)
+    }
+
+    /// Claims one job.
+    async fn take_one(&self) -> Leased {
+        self.take(1, LONG).await[0]
     }
 
     async fn depth(&self) -> [u64; 3] {
@@ -126,18 +182,18 @@ impl Backend {
         [waiting, delayed, active]
     }
 
-    async fn renew(&self, owner: &str, job: JobId) -> Lease {
-        self.queue
-            .renew(owner, &[job], LONG)
-            .await
-            .expect("an answer")[0]
+    async fn renew(&self, held: Leased) -> Lease {
+        self.queue.renew(&[held], LONG).await.expect("an answer")[0]
     }
 
-    async fn release(&self, owner: &str, job: JobId, release: Release) -> bool {
-        self.queue
-            .release(owner, &[(job, release)])
-            .await
-            .expect("an answer")[0]
+    async fn release(&self, held: Leased, release: Release) -> bool {
+        let released = self.queue.release(&[(held, release)]).await;
+        released.expect("an answer")[0]
+    }
+
+    /// As [`Release::Again`] for a job of priority 5.
+    fn again(&self, job: JobId, delay: Duration) -> Release {
+        Release::Again(self.offer_of(job, 5, delay))
     }
 
     /// Waits until the lease of `job` has run out.
@@ -161,7 +217,15 @@ async fn delete_keys(prefix: &str) {
         .expect("a client");
     client.init().await.expect("Redis answers");
     let parts = [
-        "waiting", "delayed", "leases", "places", "owners", "stops", "sequence",
+        "jobs",
+        "owners",
+        "clocks",
+        "delayed",
+        "leases",
+        "fences",
+        "stops",
+        "waiting:default",
+        "waiting:large",
     ];
     let keys: Vec<String> = parts
         .iter()
@@ -172,14 +236,10 @@ async fn delete_keys(prefix: &str) {
     client.quit().await.expect("an answer");
 }
 
-fn new_job() -> JobId {
-    JobId::new(&SystemClock)
+fn jobs(leased: &[Leased]) -> Vec<JobId> {
+    leased.iter().map(|leased| leased.job).collect()
 }
 
-fn due_now(job: JobId) -> Offer {
-    Offer {
-        job,
-        priority: 5,
-        delay: NOW,
-    }
+fn new_job() -> JobId {
+    JobId::new(&SystemClock)
 }

@@ -3,15 +3,20 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use spheroctl::kit::clock::SystemClock;
-use spheroctl::kit::id::JobId;
-use spheroctl::queue::{self, JobQueue, Offer, Release};
+use spheroctl::kit::clock::{Clock, SystemClock};
+use spheroctl::kit::id::{JobId, UserId};
+use spheroctl::queue::{self, Fairness, JobQueue, Lane, Offer, Release, Want};
 use spheroctl::state::redis::Redis;
 use spheroctl::state::{Delivery, StateStore, When};
 use tokio::time::timeout;
 
 use crate::support::redis_server::{RedisServer, redis_settings};
 
+const FAIRNESS: Fairness = Fairness {
+    owner_running_max: 256,
+    aged_after: LONG,
+    aged_share: 8,
+};
 const LONG: Duration = Duration::from_secs(60);
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -24,7 +29,7 @@ async fn store_and_queue_work_on_a_cluster() {
         .expect("a cluster");
     entries_and_sets(&store).await;
     channels(&store).await;
-    jobs(&queue::redis::Redis::new(&store)).await;
+    jobs(&queue::redis::Redis::new(&store, FAIRNESS)).await;
 }
 
 async fn entries_and_sets(store: &Redis) {
@@ -68,20 +73,30 @@ async fn channels(store: &Redis) {
 
 async fn jobs(jobs: &queue::redis::Redis) {
     let job = JobId::new(&SystemClock);
-    let waiting = jobs.wait(PATIENCE * 2);
+    let want = Want {
+        limit: 1,
+        lanes: &Lane::ALL,
+        lease: LONG,
+    };
+    jobs.wait(&Lane::ALL, PATIENCE).await.unwrap();
+    let waiting = jobs.wait(&Lane::ALL, PATIENCE * 2);
     let offer = [Offer {
         job,
+        owner: UserId::new(&SystemClock),
+        lane: Lane::Large,
         priority: 5,
+        since: SystemClock.now(),
         delay: Duration::ZERO,
     }];
     let both = async { tokio::join!(waiting, jobs.offer(&offer)) };
     let (waited, offered) = timeout(PATIENCE, both).await.expect("woken in time");
     waited.unwrap();
     assert_eq!(offered.unwrap(), [true]);
-    assert_eq!(jobs.claim("w", 1, LONG).await.unwrap(), [job]);
+    let claimed = jobs.claim(want).await.unwrap();
+    assert_eq!(claimed[0].job, job);
     assert!(jobs.cancel(job).await.unwrap());
     assert_eq!(
-        jobs.release("w", &[(job, Release::Done)]).await.unwrap(),
+        jobs.release(&[(claimed[0], Release::Done)]).await.unwrap(),
         [true]
     );
     assert_eq!(jobs.known(&[job]).await.unwrap(), [false]);

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use spheroctl::kit::clock::SystemClock;
-use spheroctl::kit::id::JobId;
-use spheroctl::queue::{self, JobQueue, Offer};
+use spheroctl::kit::clock::{Clock, SystemClock};
+use spheroctl::kit::id::{JobId, UserId};
+use spheroctl::queue::{self, Fairness, JobQueue, Lane, Offer, Want};
 use spheroctl::state::memory::Memory;
 use spheroctl::state::redis::Redis;
 use spheroctl::state::{Delivery, Error, SharedState, StateStore, When};
@@ -21,6 +21,11 @@ suite! {
     [ping_fails_within_its_limit_when_the_store_is_gone]
 }
 
+const FAIRNESS: Fairness = Fairness {
+    owner_running_max: 256,
+    aged_after: LONG,
+    aged_share: 8,
+};
 const LONG: Duration = Duration::from_secs(60);
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -173,8 +178,10 @@ async fn after_a_kill_the_store_comes_back_with_its_scripts_and_subscriptions() 
 async fn a_waiter_is_woken_after_a_kill() {
     let mut server = RedisServer::start().await;
     let state = Redis::connect(&server.settings()).await.unwrap();
-    let jobs = queue::redis::Redis::new(&state);
-    jobs.wait(Duration::from_millis(1)).await.unwrap();
+    let jobs = queue::redis::Redis::new(&state, FAIRNESS);
+    jobs.wait(&Lane::ALL, Duration::from_millis(1))
+        .await
+        .unwrap();
     server.kill().await;
     server.start_again().await;
     eventually("commands are answered again", PATIENCE, async || {
@@ -185,19 +192,27 @@ async fn a_waiter_is_woken_after_a_kill() {
     let job = JobId::new(&SystemClock);
     let waiting = async {
         while jobs.depth().await.unwrap().waiting == 0 {
-            jobs.wait(PATIENCE).await.unwrap();
+            jobs.wait(&Lane::ALL, PATIENCE).await.unwrap();
         }
     };
     let offer = Offer {
         job,
+        owner: UserId::new(&SystemClock),
+        lane: Lane::Default,
         priority: 5,
+        since: SystemClock.now(),
         delay: Duration::ZERO,
     };
     let offering = async { jobs.offer(&[offer]).await.unwrap() };
     timeout(PATIENCE / 2, async { tokio::join!(waiting, offering) })
         .await
         .expect("woken in time");
-    assert_eq!(jobs.claim("w", 1, LONG).await.unwrap(), [job]);
+    let want = Want {
+        limit: 1,
+        lanes: &Lane::ALL,
+        lease: LONG,
+    };
+    assert_eq!(jobs.claim(want).await.unwrap()[0].job, job);
 }
 
 #[tokio::test]

@@ -7,7 +7,9 @@ use sqlx::types::Json;
 
 use crate::db::{Error, batch};
 use crate::domain::jobs::{Job, JobError, Kind};
+use crate::domain::segmentations::Found;
 use crate::kit::id::{ImageId, JobId, ProjectId, UserId};
+use crate::kit::lane::Lane;
 use crate::segment::Parameters;
 
 #[derive(Serialize)]
@@ -22,8 +24,11 @@ pub(super) struct NewRow<'j> {
     priority: u8,
     parameters: &'j Parameters,
     max_failures: i64,
+    lane: Lane,
     #[serde(serialize_with = "batch::instant")]
     created_at: DateTime<Utc>,
+    #[serde(serialize_with = "batch::instant")]
+    scheduled_at: DateTime<Utc>,
 }
 
 impl<'j> From<&'j Job> for NewRow<'j> {
@@ -39,7 +44,26 @@ impl<'j> From<&'j Job> for NewRow<'j> {
             priority: job.priority,
             parameters: &job.parameters,
             max_failures: job.max_failures,
+            lane: job.lane,
             created_at: job.created_at,
+            scheduled_at: job.scheduled_at,
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct EndedRow<'j> {
+    id: JobId,
+    attempt: i64,
+    segmenter: &'j str,
+}
+
+impl<'j> From<&'j (Job, Found)> for EndedRow<'j> {
+    fn from((job, found): &'j (Job, Found)) -> Self {
+        Self {
+            id: job.id,
+            attempt: job.attempt,
+            segmenter: &found.segmenter,
         }
     }
 }
@@ -83,6 +107,7 @@ pub(super) struct JobRow {
     error_class: Option<String>,
     error_text: Option<String>,
     segmenter: Option<String>,
+    lane: String,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
     scheduled_at: DateTime<Utc>,
@@ -105,6 +130,7 @@ impl JobRow {
         }
         Ok(Job {
             status: self.status.parse().map_err(inconsistent)?,
+            lane: self.lane.parse().map_err(inconsistent)?,
             id: self.id,
             task_id: self.task_id,
             kind: Kind::Segment,

@@ -1,14 +1,23 @@
--- ARGV: owner, lease in ms, job. Answers 1 when the owner holds the job now, 0 when somebody else does.
-local owner, lease, job = ARGV[ARGS + 1], ARGV[ARGS + 2], ARGV[ARGS + 3]
-local holder = redis.call('HGET', owners, job)
-if holder and holder ~= owner then
+-- ARGV: lease in ms, job, fence, offer. Answers 1 when the fence holds the job now, 0 when another does.
+local lease, id, fence = tonumber(ARGV[ARGS + 1]), ARGV[ARGS + 2], ARGV[ARGS + 3]
+local holder = redis.call('HGET', fences, id)
+if holder and holder ~= fence then
   return 0
 end
-if redis.call('HEXISTS', places, job) == 0 then
-  redis.call('HSET', places, job, place_of(PRIORITY_MIN, redis.call('INCR', sequence)))
+if not holder then
+  local job = read_jobs({ id })[1]
+  if job then
+    leave({ id }, { job })
+  else
+    job = offered(ARGV[ARGS + 4])
+    load_owners({ job.key })
+  end
+  give_rank(job)
+  save(id, job)
+  loads[job.key][RUNNING] = loads[job.key][RUNNING] + 1
+  redis.call('HSET', fences, id, fence)
+  flush()
+  write_owners()
 end
-redis.call('ZREM', waiting, job)
-redis.call('ZREM', delayed, job)
-redis.call('HSET', owners, job, owner)
-redis.call('ZADD', leases, now + lease, job)
+redis.call('ZADD', leases, now + lease, id)
 return 1

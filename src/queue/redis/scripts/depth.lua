@@ -1,3 +1,4 @@
 -- Answers how many jobs wait, are delayed, are leased. A delayed job that is due waits, promoted or not.
-local due = redis.call('ZCOUNT', delayed, '-inf', now)
-return { redis.call('ZCARD', waiting) + due, redis.call('ZCARD', delayed) - due, redis.call('ZCARD', leases) }
+local later = redis.call('ZCOUNT', delayed, '(' .. string.format('%.0f', now), '+inf')
+local active = redis.call('ZCARD', leases)
+return { redis.call('HLEN', jobs) - later - active, later, active }

@@ -1,9 +1,6 @@
--- ARGV: jobs. Answers for each: 1 the queue knows it, else 0.
-local jobs, answer = {}, {}
-for i = ARGS + 1, #ARGV do
-  jobs[#jobs + 1] = ARGV[i]
+-- ARGV: jobs. Answers a letter for each: 1 the queue knows it, else 0.
+local answer = {}
+for i, record in ipairs(read_many('HMGET', jobs, rest_of_arguments(ARGS + 1))) do
+  answer[i] = record and '1' or '0'
 end
-for i, place in ipairs(read_many('HMGET', places, jobs)) do
-  answer[i] = place and 1 or 0
-end
-return answer
+return table.concat(answer)

@@ -1,43 +1,47 @@
--- ARGV: job, priority, delay in ms, and so on. Answers for each: 1 it waits, 0 it is leased.
-local jobs, answer = {}, {}
-for i = ARGS + 1, #ARGV, 3 do
-  jobs[#jobs + 1] = ARGV[i]
+-- ARGV: job, offer, and so on. Answers a text with a letter for each: 1 it waits, 0 it is leased.
+local ids, answer = {}, {}
+for i = ARGS + 1, #ARGV, 2 do
+  ids[#ids + 1] = ARGV[i]
 end
-local known = read_many('HMGET', places, jobs)
-local held = read_many('HMGET', owners, jobs)
-local number = redis.call('INCRBY', sequence, #jobs) - #jobs
+local known, held = read_jobs(ids), read_many('HMGET', fences, ids)
+local keys, offers, delays = {}, {}, {}
+for i = 1, #ids do
+  offers[i], delays[i] = offered(ARGV[ARGS + 2 * i])
+  keys[i] = offers[i].key
+end
+load_owners(keys)
 
--- A job that is named twice keeps its first number and gets the last due time and priority.
-local numbers, offers, order = {}, {}, {}
-for i, job in ipairs(jobs) do
-  if held[i] then
-    answer[i] = 0
-  else
-    if not offers[job] then
-      order[#order + 1] = job
-      numbers[job] = known[i] and tonumber(known[i]) % RANK or number + i
+-- A job that is named twice keeps its first place in the order and gets the last due time and priority.
+local last, old, order = {}, {}, {}
+for i, id in ipairs(ids) do
+  answer[i] = held[i] and '0' or '1'
+  if not held[i] then
+    if not last[id] then
+      order[#order + 1] = id
+      old[id] = known[i]
     end
-    local first = ARGS + (i - 1) * 3 + 1
-    offers[job] = { place_of(tonumber(ARGV[first + 1]), numbers[job]), tonumber(ARGV[first + 2]) }
-    answer[i] = 1
+    local before = last[id] and offers[last[id]] or known[i]
+    if before then
+      offers[i].since = before.since
+    end
+    last[id] = i
   end
 end
 
-local new_places, now_waiting, now_delayed, not_waiting, not_delayed = {}, {}, {}, {}, {}
-for _, job in ipairs(order) do
-  local place, delay = offers[job][1], offers[job][2]
-  append(new_places, job, place)
-  if delay > 0 then
-    append(now_delayed, now + delay, job)
-    not_waiting[#not_waiting + 1] = job
-  else
-    append(now_waiting, place, job)
-    not_delayed[#not_delayed + 1] = job
+local standing, records = {}, {}
+for _, id in ipairs(order) do
+  if old[id] then
+    standing[#standing + 1] = id
+    records[#records + 1] = old[id]
   end
 end
-call_many('ZREM', waiting, not_waiting)
-call_many('ZREM', delayed, not_delayed)
-call_many('HSET', places, new_places)
-add_waiting(now_waiting)
-add_delayed(now_delayed)
-return answer
+leave(standing, records)
+for _, id in ipairs(order) do
+  local job, before = offers[last[id]], old[id]
+  if before and before.priority == job.priority and before.key == job.key then
+    job.rank = before.rank
+  end
+  wait(id, job, delays[last[id]])
+end
+settle()
+return table.concat(answer)

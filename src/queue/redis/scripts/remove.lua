@@ -1,10 +1,24 @@
--- ARGV: jobs. They leave the queue wherever they stand.
-local jobs = {}
-for i = ARGS + 1, #ARGV do
-  jobs[#jobs + 1] = ARGV[i]
+-- ARGV: jobs. They leave the queue wherever they stand. Answers how many were known.
+local ids = rest_of_arguments(ARGS + 1)
+local records, held = read_jobs(ids), read_many('HMGET', fences, ids)
+local leased, others, of_others, seen = {}, {}, {}, {}
+for i, id in ipairs(ids) do
+  local job = records[i]
+  if job and not seen[id] then
+    seen[id] = true
+    gone[#gone + 1] = id
+    free(job)
+    if held[i] then
+      leased[#leased + 1] = id
+      loads[job.key][RUNNING] = loads[job.key][RUNNING] - 1
+    else
+      others[#others + 1] = id
+      of_others[#of_others + 1] = job
+    end
+  end
 end
-call_many('ZREM', waiting, jobs)
-call_many('ZREM', delayed, jobs)
-call_many('HDEL', places, jobs)
-forget_leases(jobs)
-return #jobs
+local known = #gone
+forget_leases(leased)
+leave(others, of_others)
+settle()
+return known

@@ -1,22 +1,21 @@
--- ARGV: jobs. Answers for each: 1 it waits at its old place, 0 its lease has not run out or it has none.
-local jobs, answer = {}, {}
-for i = ARGS + 1, #ARGV do
-  jobs[#jobs + 1] = ARGV[i]
-end
-local ends = read_many('ZMSCORE', leases, jobs)
-local known = read_many('HMGET', places, jobs)
+-- ARGV: jobs. Answers a letter for each: 1 it waits at its old place, 0 its lease has not run out or it has none.
+local ids, answer = rest_of_arguments(ARGS + 1), {}
+local ends, records = read_many('ZMSCORE', leases, ids), read_jobs(ids)
 
-local freed, now_waiting, seen = {}, {}, {}
-for i, job in ipairs(jobs) do
-  if ends[i] and tonumber(ends[i]) <= now and not seen[job] then
-    seen[job] = true
-    freed[#freed + 1] = job
-    append(now_waiting, known[i] or place_of(PRIORITY_MIN, 0), job)
-    answer[i] = 1
-  else
-    answer[i] = 0
+local freed_ids, seen = {}, {}
+for i, id in ipairs(ids) do
+  answer[i] = '0'
+  if ends[i] and tonumber(ends[i]) <= now and records[i] and not seen[id] then
+    local job = records[i]
+    seen[id] = true
+    freed_ids[#freed_ids + 1] = id
+    loads[job.key][RUNNING] = loads[job.key][RUNNING] - 1
+    place(id, job)
+    answer[i] = '1'
   end
 end
-forget_leases(freed)
-add_waiting(now_waiting)
-return answer
+forget_leases(freed_ids)
+flush()
+write_owners()
+announce()
+return table.concat(answer)

@@ -2,10 +2,10 @@
 
 use spheroctl::queue::{Depth, Lease};
 
-use super::random::Step;
+use super::random::{End, Step};
 
 /// Renewals and adoptions in the random walks are for this long, in minutes.
-const LEASE: u64 = 20;
+pub(super) const LEASE: u64 = 20;
 
 #[derive(Clone, Copy, PartialEq)]
 enum Standing {
@@ -22,14 +22,23 @@ enum Standing {
 #[derive(Clone, Copy)]
 struct Job {
     priority: u8,
-    first_offer: u64,
+    /// Rises with every first offer, and with every new priority.
+    place: u64,
     standing: Standing,
+}
+
+impl Job {
+    fn is_held_by(&self, worker: usize) -> bool {
+        matches!(self.standing, Standing::Leased { owner, .. } if owner == worker)
+    }
 }
 
 /// The jobs by their number; `None` for one that the queue does not know. Time in minutes.
 pub(super) struct Model {
     jobs: Vec<Option<Job>>,
-    offers: u64,
+    /// The priorities asked for last.
+    asked: Vec<u8>,
+    places: u64,
     now: u64,
 }
 
@@ -37,7 +46,8 @@ impl Model {
     pub(super) fn new(jobs: usize) -> Self {
         Self {
             jobs: vec![None; jobs],
-            offers: 0,
+            asked: vec![5; jobs],
+            places: 0,
             now: 0,
         }
     }
@@ -65,15 +75,13 @@ impl Model {
 
     pub(super) fn take(&mut self, step: &Step) -> String {
         match step {
-            Step::Offer(offers) => each(offers, |(job, priority, delay)| {
-                self.offer(*job, *priority, *delay)
-            }),
-            Step::Claim(owner, limit, lease) => format!("{:?}", self.claim(*owner, *limit, *lease)),
+            Step::Offer(offers) => self.offer_all(offers),
+            Step::Exchange(owner, ends, limit, lease) => {
+                let released = each(ends, |end| self.release(*owner, end));
+                format!("{released} {:?}", self.claim(*owner, *limit, *lease))
+            }
             Step::Renew(owner, jobs) => each(jobs, |job| self.renew(*owner, *job)),
             Step::Adopt(owner, job) => format!("{:?}", self.adopt(*owner, *job)),
-            Step::Release(owner, jobs) => {
-                each(jobs, |(job, again)| self.release(*owner, *job, *again))
-            }
             Step::Requeue(jobs) => each(jobs, |job| self.requeue(*job)),
             Step::Cancel(job) => format!("{:?}", self.cancel(*job)),
             Step::Remove(jobs) => {
@@ -87,29 +95,40 @@ impl Model {
         }
     }
 
-    fn offer(&mut self, number: usize, priority: u8, delay: u64) -> bool {
+    /// A job that is named twice counts where it is named first, with what is said of it last.
+    fn offer_all(&mut self, offers: &[(usize, u8, u64)]) -> String {
+        let waits = each(offers, |(job, ..)| !self.is_leased(*job));
+        for (number, (job, ..)) in offers.iter().enumerate() {
+            let again = |(other, ..): &&(usize, u8, u64)| other == job;
+            if offers[..number].iter().any(|offer| again(&offer)) {
+                continue;
+            }
+            if let Some((_, priority, delay)) = offers.iter().rev().find(again) {
+                self.asked[*job] = priority.clone().clamp(1, 10);
+                self.offer(*job, *delay);
+            }
+        }
+        waits
+    }
+
+    fn offer(&mut self, number: usize, delay: u64) {
+        let priority = self.asked[number];
         let standing = Standing::Waits {
             from: self.now + delay,
         };
-        let priority = priority.clamp(1, 10);
+        self.places += 1;
+        let fresh = Job {
+            priority,
+            place: self.places,
+            standing,
+        };
         match &mut self.jobs[number] {
             Some(Job {
                 standing: Standing::Leased { .. },
                 ..
-            }) => false,
-            Some(job) => {
-                (job.priority, job.standing) = (priority, standing);
-                true
-            }
-            none => {
-                self.offers += 1;
-                *none = Some(Job {
-                    priority,
-                    first_offer: self.offers,
-                    standing,
-                });
-                true
-            }
+            }) => {}
+            Some(job) if job.priority == priority => job.standing = standing,
+            job => *job = Some(fresh),
         }
     }
 
@@ -124,11 +143,9 @@ impl Model {
                 .filter_map(|(number, job)| match job {
                     Some(Job {
                         priority,
-                        first_offer,
+                        place,
                         standing: Standing::Waits { from },
-                    }) if *from <= now => {
-                        Some((std::cmp::Reverse(*priority), *first_offer, number))
-                    }
+                    }) if *from <= now => Some((std::cmp::Reverse(*priority), *place, number)),
                     _ => None,
                 });
             let Some((_, _, number)) = due.min() else {
@@ -164,29 +181,28 @@ impl Model {
         match self.renew(owner, number) {
             Lease::Held | Lease::Cancelled => return true,
             Lease::Lost if self.is_leased(number) => return false,
-            Lease::Unknown => drop(self.offer(number, 1, 0)),
+            Lease::Unknown => self.offer(number, 0),
             Lease::Lost => {}
         }
         self.lease(number, owner, LEASE);
         true
     }
 
-    fn release(&mut self, owner: usize, number: usize, again: Option<u64>) -> bool {
-        match &mut self.jobs[number] {
-            Some(job) if matches!(job.standing, Standing::Leased { owner: holder, .. } if holder == owner) =>
-            {
-                match again {
-                    Some(delay) => {
-                        job.standing = Standing::Waits {
-                            from: self.now + delay,
-                        }
-                    }
-                    None => self.jobs[number] = None,
-                }
-                true
+    fn release(&mut self, owner: usize, (number, again): &End) -> bool {
+        let delay = match (&mut self.jobs[*number], again) {
+            (None, Some(delay)) => {
+                self.offer(*number, *delay);
+                return true;
             }
-            _ => false,
+            (Some(job), again) if job.is_held_by(owner) => *again,
+            _ => return false,
+        };
+        let from = self.now + delay.unwrap_or_default();
+        match &mut self.jobs[*number] {
+            Some(job) if delay.is_some() => job.standing = Standing::Waits { from },
+            job => *job = None,
         }
+        true
     }
 
     fn requeue(&mut self, number: usize) -> bool {

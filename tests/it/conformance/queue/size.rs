@@ -12,26 +12,28 @@ suite! {
 }
 
 async fn a_thousand_jobs_in_one_call(backend: &Backend) {
-    let jobs: Vec<JobId> = (0..1_000).map(|_| new_job()).collect();
-    let offers: Vec<Offer> = jobs.iter().copied().map(due_now).collect();
+    let offered: Vec<JobId> = (0..1_000).map(|_| new_job()).collect();
+    let offers: Vec<Offer> = offered.iter().map(|job| backend.due_now(*job)).collect();
     assert_eq!(backend.offer(&offers).await, vec![true; 1_000]);
-    assert_eq!(backend.claim("w", 1_000).await, jobs);
+    let held = backend.take(1_000, LONG).await;
+    assert_eq!(jobs(&held), offered);
     assert_eq!(
-        backend.queue.renew("w", &jobs, SHORT).await.unwrap(),
+        backend.queue.renew(&held, SHORT).await.unwrap(),
         vec![Lease::Held; 1_000]
     );
-    backend.expires(jobs[999]).await;
+    backend.expires(offered[999]).await;
     let mut expired = backend.queue.expired(1_000).await.unwrap();
     expired.sort_unstable();
-    assert_eq!(expired, jobs);
+    assert_eq!(expired, offered);
     assert_eq!(
-        backend.queue.requeue(&jobs).await.unwrap(),
+        backend.queue.requeue(&offered).await.unwrap(),
         vec![true; 1_000]
     );
-    assert_eq!(backend.claim("x", 1_000).await, jobs);
-    let releases: Vec<_> = jobs.iter().map(|job| (*job, Release::Done)).collect();
+    let held = backend.take(1_000, LONG).await;
+    assert_eq!(jobs(&held), offered);
+    let releases: Vec<_> = held.iter().map(|held| (*held, Release::Done)).collect();
     assert_eq!(
-        backend.queue.release("x", &releases).await.unwrap(),
+        backend.queue.release(&releases).await.unwrap(),
         vec![true; 1_000]
     );
     assert_eq!(backend.depth().await, [0, 0, 0]);
@@ -42,11 +44,7 @@ async fn more_than_a_script_may_unpack(backend: &Backend) {
     let jobs: Vec<JobId> = (0..9_000).map(|_| new_job()).collect();
     let offers: Vec<Offer> = jobs
         .iter()
-        .map(|job| Offer {
-            job: *job,
-            priority: 5,
-            delay: Duration::from_millis(1),
-        })
+        .map(|job| backend.offer_of(*job, 5, Duration::from_millis(1)))
         .collect();
     backend.offer(&offers).await;
     backend.pass(SHORT);
@@ -57,7 +55,7 @@ async fn more_than_a_script_may_unpack(backend: &Backend) {
     assert_eq!(backend.queue.known(&jobs).await.unwrap(), vec![true; 9_000]);
     let mut claimed = Vec::new();
     while claimed.len() < jobs.len() {
-        let some = backend.claim("w", usize::MAX).await;
+        let some = backend.claim(usize::MAX).await;
         assert!(
             !some.is_empty(),
             "the queue stopped after {} jobs",

@@ -16,12 +16,27 @@ suite! {
 /// Claims as a worker does: until there is something, waiting between two looks.
 async fn claim_patiently(queue: &SharedQueue) -> Vec<JobId> {
     loop {
-        let claimed = queue.claim("w", 10, LONG).await.expect("an answer");
+        let want = Want {
+            limit: 10,
+            lanes: &Lane::ALL,
+            lease: LONG,
+        };
+        let claimed = queue.claim(want).await.expect("an answer");
         if !claimed.is_empty() {
-            return claimed;
+            return jobs(&claimed);
         }
-        queue.wait(LONG).await.expect("an answer");
+        queue.wait(&Lane::ALL, LONG).await.expect("an answer");
     }
+}
+
+/// A first claim and a first wait, which may return early: from now on nothing is missed.
+async fn listens(backend: &Backend) {
+    assert_eq!(backend.claim(1).await, []);
+    backend
+        .other
+        .wait(&Lane::ALL, NOW)
+        .await
+        .expect("an answer");
 }
 
 async fn a_waiter_is_woken_by_another_handle(backend: &Backend) {
@@ -32,7 +47,7 @@ async fn a_waiter_is_woken_by_another_handle(backend: &Backend) {
             for _ in 0..round {
                 tokio::task::yield_now().await;
             }
-            backend.offer(&[due_now(job)]).await;
+            backend.offer(&[backend.due_now(job)]).await;
             Instant::now()
         };
         let claiming = async { (claim_patiently(&backend.other).await, Instant::now()) };
@@ -45,22 +60,17 @@ async fn a_waiter_is_woken_by_another_handle(backend: &Backend) {
 
 async fn a_waiter_is_woken_when_a_delayed_job_comes_nearer(backend: &Backend) {
     let job = backend.offered(5, LONG).await;
+    listens(backend).await;
     let waiting = async {
         let begin = Instant::now();
-        backend.other.wait(LONG).await.unwrap();
+        backend.other.wait(&Lane::ALL, LONG).await.unwrap();
         begin.elapsed()
     };
     let nearer = async {
         for _ in 0..20 {
             tokio::task::yield_now().await;
         }
-        backend
-            .offer(&[Offer {
-                job,
-                priority: 5,
-                delay: SHORT,
-            }])
-            .await;
+        backend.offer(&[backend.offer_of(job, 5, SHORT)]).await;
     };
     let both = async { tokio::join!(waiting, nearer) };
     timeout(PATIENCE, both)
@@ -72,12 +82,14 @@ async fn a_waiter_is_woken_when_a_delayed_job_comes_nearer(backend: &Backend) {
 }
 
 async fn a_waiter_does_not_wait_for_what_is_there(backend: &Backend) {
+    listens(backend).await;
     backend.offered(5, NOW).await;
-    let waited = timeout(Duration::from_secs(1), backend.other.wait(LONG)).await;
+    let waited = timeout(Duration::from_secs(1), backend.other.wait(&Lane::ALL, LONG)).await;
     waited.expect("an answer at once").unwrap();
-    backend.claim("w", 1).await;
+    assert_eq!(backend.claim(10).await.len(), 1);
+    assert_eq!(backend.claim(10).await, []);
     let begin = Instant::now();
-    backend.other.wait(SHORT).await.unwrap();
+    backend.other.wait(&Lane::ALL, SHORT).await.unwrap();
     assert!(
         begin.elapsed() >= SHORT,
         "there was nothing to return early for"
@@ -85,12 +97,17 @@ async fn a_waiter_does_not_wait_for_what_is_there(backend: &Backend) {
 }
 
 async fn a_wait_can_be_dropped(backend: &Backend) {
+    listens(backend).await;
     for _ in 0..10 {
-        let dropped = timeout(Duration::from_millis(5), backend.other.wait(LONG)).await;
+        let dropped = timeout(
+            Duration::from_millis(5),
+            backend.other.wait(&Lane::ALL, LONG),
+        )
+        .await;
         assert!(dropped.is_err(), "there is nothing to wake up for");
     }
     let job = new_job();
-    let offers = [due_now(job)];
+    let offers = [backend.due_now(job)];
     let both = async { tokio::join!(claim_patiently(&backend.other), backend.offer(&offers)) };
     let (claimed, _) = timeout(PATIENCE, both).await.expect("woken in time");
     assert_eq!(claimed, [job]);

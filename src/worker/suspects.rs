@@ -1,0 +1,75 @@
+//! Jobs whose last run took its process with it: each runs alone here, so that when it kills again no other job is
+//! counted for it. They keep their leases while they wait for their turn, but have not started.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::domain::jobs::Leased;
+
+use super::Worker;
+
+/// The suspects that wait here. Clones share them.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Suspects {
+    waiting: Arc<Mutex<Vec<Leased>>>,
+}
+
+impl Suspects {
+    fn next(&self) -> Option<Leased> {
+        self.waiting.lock().pop()
+    }
+
+    fn all(&self) -> Vec<Leased> {
+        self.waiting.lock().clone()
+    }
+
+    /// Keeps those that are in `held`.
+    fn retain(&self, held: &[Leased]) {
+        self.waiting.lock().retain(|suspect| held.contains(suspect));
+    }
+}
+
+impl Worker {
+    /// Runs each suspect while nothing else runs in this process; no job is claimed meanwhile.
+    pub(super) async fn run_alone(&self, suspects: Vec<Leased>) {
+        *self.suspects.waiting.lock() = suspects.into_iter().rev().collect();
+        while !self.suspects.all().is_empty() {
+            let all = Arc::clone(&self.permits).acquire_many_owned(self.all_permits());
+            let alone = tokio::select! {
+                () = self.lifecycle.draining() => break,
+                alone = all => alone,
+            };
+            // The semaphore is never closed; the lease of the last may have been lost while it waited.
+            let (Ok(alone), Some(suspect)) = (alone, self.suspects.next()) else {
+                break;
+            };
+            match self.jobs.start_alone(suspect).await {
+                Ok(Some(claimed)) => {
+                    tracing::info!(job = %suspect.job, "job {} runs alone: its last run did not end", suspect.job);
+                    self.start_run(claimed, alone);
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::warn!(%error, job = %suspect.job, "job {} did not start: {error}", suspect.job);
+                }
+            }
+        }
+        let left = std::mem::take(&mut *self.suspects.waiting.lock());
+        if !left.is_empty() {
+            self.jobs.return_suspects(&left).await;
+        }
+    }
+
+    /// Keeps the leases of those that wait.
+    pub(super) async fn keep_suspects(&self) {
+        let waiting = self.suspects.all();
+        if waiting.is_empty() {
+            return;
+        }
+        match self.jobs.keep_suspects(&waiting).await {
+            Ok(held) => self.suspects.retain(&held),
+            Err(error) => tracing::warn!(%error, "leases were not renewed: {error}"),
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! Taking jobs: as many as there are free permits, in one call with the ends of those that ran before.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::domain::Error;
+use crate::kit::retry::Backoff;
+
+use super::Worker;
+use super::running::Interrupt;
+
+/// Waits after a claim that failed because a service is away.
+const CLAIM_BACKOFF: Backoff = Backoff {
+    base: Duration::from_millis(200),
+    cap: Duration::from_secs(5),
+};
+
+impl Worker {
+    /// Takes jobs until the process drains, then lets those that run end.
+    pub(super) async fn take_jobs(&self) {
+        let mut failures = 0;
+        while !self.lifecycle.is_draining() {
+            let pause = match self.take_once().await {
+                Ok(more) => {
+                    failures = 0;
+                    if more { continue } else { None }
+                }
+                Err(error) => {
+                    failures += 1;
+                    tracing::warn!(%error, "no jobs could be claimed: {error}");
+                    Some(CLAIM_BACKOFF.wait(failures))
+                }
+            };
+            tokio::select! {
+                () = self.lifecycle.draining() => {}
+                () = self.rest(pause) => {}
+            }
+        }
+        self.let_jobs_end().await;
+    }
+
+    /// Claims as many jobs as there are free permits (at least one is waited for) and starts them; true when there may be
+    /// more.
+    async fn take_once(&self) -> Result<bool, Error> {
+        let mut permits = tokio::select! {
+            () = self.lifecycle.draining() => return Ok(false),
+            permits = self.free_permits() => permits,
+        };
+        let wanted = permits.len();
+        let taken = self.jobs.take(wanted, self.rules.lanes).await?;
+        let more = taken.len() == wanted;
+        for claimed in taken.claimed {
+            // Never more jobs than were asked for, hence never fewer permits than jobs.
+            let Some(permit) = permits.pop() else { break };
+            self.start_run(claimed, permit);
+        }
+        drop(permits);
+        self.run_alone(taken.suspects).await;
+        Ok(more)
+    }
+
+    async fn free_permits(&self) -> Vec<OwnedSemaphorePermit> {
+        // Safe to ignore: the semaphore is never closed.
+        let mut permits: Vec<_> = Arc::clone(&self.permits)
+            .acquire_owned()
+            .await
+            .into_iter()
+            .collect();
+        while let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
+            permits.push(permit);
+        }
+        permits
+    }
+
+    /// After a failure waits `pause`; else until something may be claimed, or has ended and is to be told.
+    async fn rest(&self, pause: Option<Duration>) {
+        let Some(pause) = pause else {
+            tokio::select! {
+                () = self.jobs.ended() => {}
+                () = self.wait_for_jobs() => {}
+            }
+            return;
+        };
+        tokio::time::sleep(pause).await;
+    }
+
+    async fn wait_for_jobs(&self) {
+        let patience = self.rules.poll_interval;
+        if let Err(error) = self.jobs.wait(self.rules.lanes, patience).await {
+            tracing::warn!(%error, "the queue does not wake: {error}");
+            tokio::time::sleep(patience).await;
+        }
+    }
+
+    /// The drain: jobs may end for a time, then they are interrupted; the queue hears of each end.
+    async fn let_jobs_end(&self) {
+        let patience = tokio::time::sleep(self.rules.drain_patience);
+        let none_runs = self.permits.acquire_many(self.all_permits());
+        tokio::pin!(patience, none_runs);
+        let mut interrupted = false;
+        loop {
+            tokio::select! {
+                _ = &mut none_runs => break,
+                () = self.jobs.ended() => self.tell_ends().await,
+                () = &mut patience, if !interrupted => {
+                    interrupted = true;
+                    tracing::info!("{} running job(s) are given back", self.running.len());
+                    self.running.interrupt_all(Interrupt::Draining);
+                }
+            }
+        }
+        self.tell_ends().await;
+    }
+
+    async fn tell_ends(&self) {
+        if let Err(error) = self.jobs.take(0, self.rules.lanes).await {
+            tracing::warn!(%error, "jobs that ended leave the queue when their leases run out: {error}");
+        }
+    }
+
+    pub(super) fn all_permits(&self) -> u32 {
+        u32::try_from(self.rules.concurrency).unwrap_or(u32::MAX)
+    }
+}
