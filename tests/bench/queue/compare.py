@@ -37,6 +37,8 @@ class Program:
     ours: bool = False
     processes: int = 1
     processes_max: int = 2
+    # Instead of the server's.
+    url: str = ""
 
     def commands(self, url, jobs, in_flight):
         modes = ["both"] if self.processes == 1 else ["work", "produce"]
@@ -73,6 +75,10 @@ def asynq(options):
     return Program("Asynq", [str(options.peers / "asynq")])
 
 
+def ours(options):
+    return [Program("spheroctl", [options.bench], ours=True)] if options.bench else []
+
+
 def redis(options):
     with servers.redis() as server:
         version = server.info("server")["redis_version"]
@@ -80,18 +86,11 @@ def redis(options):
     print(tables.HANDSHAKE)
     measured = {}
     for in_flight in (1, IN_FLIGHT):
-        programs = [bullmq(options), asynq(options), *ours_on_redis(options, in_flight)]
+        programs = [bullmq(options), asynq(options), *ours(options)]
         measured[in_flight] = by_turns(programs, options, lambda program, jobs: on_redis(program, jobs, in_flight))
         tables.handshake(in_flight, measured[in_flight])
     for in_flight, found in measured.items():
         tables.ratios(f"{in_flight} in flight", found, ["jobs/s", "Redis CPU", "client CPU"], tables.work)
-
-
-def ours_on_redis(options, in_flight):
-    if not options.bench:
-        return []
-    plain = Program("spheroctl, job by job", [options.bench, "--unbatched"], ours=True)
-    return [plain] + ([Program("spheroctl", [options.bench], ours=True)] if in_flight > 1 else [])
 
 
 def on_redis(program, jobs, in_flight):
@@ -101,10 +100,8 @@ def on_redis(program, jobs, in_flight):
 
 def latency(options):
     jobs = RATE_PER_S * LATENCY_S
-    programs = [bullmq(options)]
-    if options.bench:
-        programs.append(Program("spheroctl", [options.bench], ours=True))
-        programs.append(Program("spheroctl, in memory", [options.bench, "--memory"], ours=True))
+    programs = [bullmq(options), *ours(options)]
+    programs += [dataclasses.replace(program, name="spheroctl, in memory", url="memory:") for program in ours(options)]
     measured = [(program, []) for program in programs]
     for _ in range(options.rounds):
         for program, found in measured:
@@ -119,7 +116,7 @@ def latency(options):
 
 def paced(program, jobs):
     with servers.redis() as server:
-        words = ["latency", server.url, str(jobs), "1", str(IN_FLIGHT), str(RATE_PER_S)]
+        words = ["latency", program.url or server.url, str(jobs), str(IN_FLIGHT), str(IN_FLIGHT), str(RATE_PER_S)]
         return runs.run([[*program.command, *words]], jobs, server.cpu_s)
 
 
