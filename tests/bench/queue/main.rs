@@ -1,0 +1,11 @@
+//! Measures the job queue, on Redis, in the process, and behind the API. `scripts/bench queue` runs this beside programs
+//! of the same kind for the peers and prints the tables; `program` says what it can be asked.
+
+mod program;
+
+use std::process::ExitCode;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    program::main().await
+}

@@ -1,0 +1,151 @@
+"""An installation of spheroctl for one round after another: `serve` and `worker` as processes of their own on PostgreSQL,
+Redis and Kafka, with an account, a project and an image. The image is of one pixel: a job on it does all that a job does
+and nearly no segmenting."""
+
+import contextlib
+import json
+import os
+import pathlib
+import struct
+import subprocess
+import tempfile
+import urllib.request
+import uuid
+import zlib
+
+import runs
+import servers
+
+SERVICES = pathlib.Path(__file__).parents[3] / "scripts/services"
+KAFKA_LIMIT_S = 180.0
+COMMAND_LIMIT_S = 60.0
+ANSWER_LIMIT_S = 30.0
+ADMIN = "bench@localhost"
+
+
+@contextlib.contextmanager
+def beside(postgres, options):
+    """What makes installations on this PostgreSQL; nothing where spheroctl is not measured."""
+    if not options.binary:
+        yield None
+        return
+    with kafka(postgres) as (bootstrap, kafka_pid):
+        yield Installation(postgres, bootstrap, kafka_pid, options)
+
+
+@contextlib.contextmanager
+def kafka(postgres):
+    """Kafka by scripts/services, which is told that the others are there already."""
+    with tempfile.TemporaryDirectory(prefix="spheroctl-bench-kafka-") as folder, servers.redis() as given:
+        environment = {
+            **os.environ,
+            "SPHEROCTL_SERVICES_DIR": folder,
+            "SPHEROCTL_TEST_POSTGRES_URL": postgres.url("postgres"),
+            "SPHEROCTL_TEST_REDIS_URL": given.url,
+        }
+        environment.pop("SPHEROCTL_TEST_KAFKA_BOOTSTRAP", None)
+        services = lambda word: subprocess.run(
+            [SERVICES, word], env=environment, check=True, timeout=KAFKA_LIMIT_S, stderr=subprocess.DEVNULL
+        )
+        try:
+            services("up")
+            place = pathlib.Path(folder, "kafka")
+            yield (place / "url").read_text().strip(), int((place / "pid").read_text().split()[1])
+        finally:
+            services("down")
+
+
+class Installation:
+    """Makes a fresh one for each round."""
+
+    def __init__(self, postgres, bootstrap, kafka_pid, options):
+        self.postgres, self.bootstrap, self.kafka_pid = postgres, bootstrap, kafka_pid
+        self.binary, self.bench = options.binary, options.bench
+
+    def round(self, jobs, clients, batch):
+        """`jobs` sent by `clients` that each wait for their answer, to the last row that says completed."""
+        with servers.redis() as redis, tempfile.TemporaryDirectory(prefix="spheroctl-bench-product-") as folder:
+            url = self.postgres.fresh("spheroctl")
+            environment = self.environment(url, redis, folder)
+            self.command(environment, "migrate")
+            self.command(environment, "user", "create", ADMIN, "--role", "admin")
+            token = self.command(environment, "token", "create", ADMIN, "--name", "bench")
+            with self.role("serve", environment, folder) as serve, self.role("worker", environment, folder) as worker:
+                api = Api(f"http://127.0.0.1:{environment['SPHEROCTL__HTTP__PORT']}", token)
+                words = ["http", api.url, api.image(), str(jobs), str(clients), str(batch), url]
+                found = runs.run(
+                    [["env", f"SPHEROCTL_BENCH_TOKEN={token}", self.bench, *words]],
+                    jobs,
+                    self.postgres.cpu_s,
+                    lambda: servers.tree_cpu_s(serve.pid) + servers.tree_cpu_s(worker.pid),
+                    lambda: redis.cpu_s() + servers.tree_cpu_s(self.kafka_pid),
+                )
+        return found
+
+    def environment(self, database, redis, folder):
+        settings = {
+            "database.url": database,
+            "redis.enabled": "true",
+            "redis.url": redis.url,
+            "kafka.bootstrap_servers": self.bootstrap,
+            "kafka.topic_prefix": f"bench-{uuid.uuid4().hex[:8]}.",
+            "kafka.group_prefix": f"bench-{uuid.uuid4().hex[:8]}.",
+            "files.dir": f"{folder}/files",
+            "http.port": str(servers.free_port()),
+            "ops.port": "0",
+            "worker.concurrency": "64",
+            "shutdown.lame_duck_ms": "0",
+            "log.filter": "warn",
+        }
+        names = {f"SPHEROCTL__{key.upper().replace('.', '__')}": value for key, value in settings.items()}
+        return {"PATH": os.environ["PATH"], **names}
+
+    def command(self, environment, *words):
+        answer = subprocess.run(
+            [self.binary, *words], env=environment, capture_output=True, text=True, timeout=COMMAND_LIMIT_S
+        )
+        if answer.returncode != 0:
+            raise SystemExit(f"spheroctl {' '.join(words)}: {answer.stderr.strip()}")
+        return answer.stdout.strip()
+
+    def role(self, name, environment, folder):
+        """A role that is ready. The port of its operator listener is chosen here, to be asked for that."""
+        own = pathlib.Path(folder, name)
+        own.mkdir()
+        port = servers.free_port()
+        ready = lambda: urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=ANSWER_LIMIT_S).status == 200
+        settings = {**environment, "SPHEROCTL__OPS__PORT": str(port), "SPHEROCTL__INSTANCE__ID": name}
+        return servers.running([self.binary, name], ready, own, env=settings)
+
+
+class Api:
+    """A client with the administrator's token."""
+
+    def __init__(self, url, token):
+        self.url, self.token = url, token
+
+    def image(self):
+        """The id of a new image of one pixel in a new project."""
+        project = self.post("/api/v1/projects", json.dumps({"name": "bench"}).encode(), "application/json")
+        return self.post(f"/api/v1/projects/{project['id']}/images?name=pixel.png", pixel(), "image/png")["id"]
+
+    def post(self, path, body, kind):
+        headers = {
+            "authorization": f"Bearer {self.token}",
+            "content-type": kind,
+            "idempotency-key": uuid.uuid4().hex,
+        }
+        request = urllib.request.Request(self.url + path, body, headers, method="POST")
+        with urllib.request.urlopen(request, timeout=ANSWER_LIMIT_S) as answer:
+            return json.load(answer)
+
+
+def pixel():
+    """A grey PNG of one pixel."""
+
+    def chunk(kind, body):
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    head = struct.pack(">IIBBBBB", 1, 1, 8, 0, 0, 0, 0)
+    data = zlib.compress(b"\0\x80")
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
