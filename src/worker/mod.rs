@@ -8,9 +8,9 @@
 //! * `upkeep`: everything periodic that some worker must do (reap, reconcile, expire).
 
 mod running;
+mod segmenters;
 mod suspects;
 mod take;
-mod segmenters;
 mod upkeep;
 
 use std::convert::Infallible;
@@ -22,8 +22,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::domain::Error;
 use crate::domain::jobs::{Claimed, Failure, Finished, Hold, JobError, Jobs};
 use crate::domain::push::Push;
-use crate::kit::lane::Lane;
 use crate::health::Check;
+use crate::kit::lane::Lane;
 use crate::kit::lifecycle::Lifecycle;
 use crate::kit::retry::Backoff;
 use crate::settings::Settings;
@@ -32,8 +32,8 @@ pub use segmenters::{Pages, Segmenters, Surroundings};
 pub use upkeep::Upkeep;
 
 use running::{Interrupt, Run, Running};
-use suspects::Suspects;
 use segmenters::NoResult;
+use suspects::Suspects;
 
 /// Waits between the tries to write how a run ended.
 const ENDING_BACKOFF: Backoff = Backoff {

@@ -63,7 +63,10 @@ impl Bearers {
             return Ok(None);
         };
         let now = self.clock.now();
-        if bearer.last_used_at.is_none_or(|at| at < now - TOUCH_INTERVAL) {
+        if bearer
+            .last_used_at
+            .is_none_or(|at| at < now - TOUCH_INTERVAL)
+        {
             run_tx!(self.db, "token.touch", |tx| -> Result<(), Error> {
                 Ok(store::touch_token(tx, &digest, now, now - TOUCH_INTERVAL).await?)
             })?;
@@ -83,5 +86,8 @@ async fn read(
 ) -> Result<Vec<Option<Bearer>>, db::Error> {
     let mut tx = db.reader().await?;
     let found = store::bearers(&mut tx, digests, clock.now()).await?;
-    Ok(digests.iter().map(|digest| found.get(digest).cloned()).collect())
+    Ok(digests
+        .iter()
+        .map(|digest| found.get(digest).cloned())
+        .collect())
 }
