@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use crate::app::{App, image_limits};
+use crate::domain::images::Lookup;
 use crate::roles::args::WorkerArgs;
 use crate::roles::start::{self, Role, Started};
 use crate::settings::Settings;
@@ -54,7 +55,7 @@ pub fn start_worker(app: &App) -> anyhow::Result<Worker> {
     };
     upkeep.start(&app.lifecycle);
     let pages = Pages {
-        db: app.db.clone(),
+        images: Lookup::new(app.db.clone()),
         files: app.files.clone(),
         compute: app.compute.clone(),
         limits: image_limits(&app.settings),

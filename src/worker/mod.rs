@@ -92,6 +92,8 @@ pub struct Worker {
     lifecycle: Lifecycle,
     rules: Arc<Rules>,
     permits: Arc<Semaphore>,
+    /// Permits of those that write how their run ended.
+    ends: Arc<Semaphore>,
     running: Running,
     suspects: Suspects,
 }
@@ -106,6 +108,7 @@ impl Worker {
         rules: Rules,
     ) -> Self {
         let permits = Arc::new(Semaphore::new(rules.concurrency));
+        let ends = Arc::new(Semaphore::new(rules.concurrency));
         let rules = Arc::new(rules);
         Self {
             jobs,
@@ -114,6 +117,7 @@ impl Worker {
             lifecycle,
             rules,
             permits,
+            ends,
             running: Running::default(),
             suspects: Suspects::default(),
         }
@@ -148,19 +152,23 @@ impl Worker {
         }
         let worker = self.clone();
         self.lifecycle.spawn("worker.job", async move {
-            worker.run(&claimed, &run).await;
+            worker.run(&claimed, &run, permit).await;
             worker.running.end(&claimed);
-            drop(permit);
         });
     }
 
-    async fn run(&self, claimed: &Claimed, run: &Run) {
+    /// Runs the job and writes how that ended. The permit is free for the next job as soon as the work is done, so that
+    /// writing overlaps with it; as many ends as jobs may be under way.
+    async fn run(&self, claimed: &Claimed, run: &Run, permit: OwnedSemaphorePermit) {
         let outcome = tokio::select! {
             biased;
             interrupt = run.interrupted() => Err(interrupt),
             outcome = self.work(claimed, run) => Ok(outcome),
         };
         run.stop_computing();
+        // Safe to ignore: the semaphore is never closed.
+        let _ending = self.ends.acquire().await;
+        drop(permit);
         let job = claimed.job.id;
         let ended = match outcome {
             Ok(Ok(result)) => {

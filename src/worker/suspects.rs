@@ -35,13 +35,12 @@ impl Worker {
     pub(super) async fn run_alone(&self, suspects: Vec<Leased>) {
         *self.suspects.waiting.lock() = suspects.into_iter().rev().collect();
         while !self.suspects.all().is_empty() {
-            let all = Arc::clone(&self.permits).acquire_many_owned(self.all_permits());
             let alone = tokio::select! {
                 () = self.lifecycle.draining() => break,
-                alone = all => alone,
+                alone = self.all_permits() => alone,
             };
-            // The semaphore is never closed; the lease of the last may have been lost while it waited.
-            let (Ok(alone), Some(suspect)) = (alone, self.suspects.next()) else {
+            // The lease of the last may have been lost while it waited.
+            let (Some(alone), Some(suspect)) = (alone, self.suspects.next()) else {
                 break;
             };
             match self.jobs.start_alone(suspect).await {

@@ -106,7 +106,7 @@ impl Worker {
     /// The drain: jobs may end for a time, then they are interrupted; the queue hears of each end.
     async fn let_jobs_end(&self) {
         let patience = tokio::time::sleep(self.rules.drain_patience);
-        let none_runs = self.permits.acquire_many(self.all_permits());
+        let none_runs = self.all_permits();
         tokio::pin!(patience, none_runs);
         let mut interrupted = false;
         loop {
@@ -129,7 +129,12 @@ impl Worker {
         }
     }
 
-    pub(super) fn all_permits(&self) -> u32 {
-        u32::try_from(self.rules.concurrency).unwrap_or(u32::MAX)
+    /// Every permit: nothing runs here, and no end is being written. None where the semaphore was closed, which it never
+    /// is.
+    pub(super) async fn all_permits(&self) -> Option<OwnedSemaphorePermit> {
+        let all = u32::try_from(self.rules.concurrency).unwrap_or(u32::MAX);
+        let permits = Arc::clone(&self.permits).acquire_many_owned(all).await.ok();
+        let ends = self.ends.acquire_many(all).await.ok();
+        permits.filter(|_| ends.is_some())
     }
 }

@@ -1,5 +1,6 @@
 //! Images: the pictures inside stored files, as their headers describe them.
 
+mod lookup;
 mod store;
 mod upload;
 
@@ -15,6 +16,7 @@ use super::access::{self, Principal};
 use super::files::File;
 use super::{Error, files};
 
+pub use lookup::Lookup;
 pub use upload::{Limits, Upload, Uploads};
 
 /// An image.

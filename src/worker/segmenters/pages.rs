@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
 
-use crate::db::Db;
 use crate::domain::files::File;
-use crate::domain::images::{self, Image};
+use crate::domain::images::{Image, Lookup};
 use crate::domain::jobs::{Failure, Job, JobError};
 use crate::domain::{self};
 use crate::files::FileStore;
@@ -18,7 +17,7 @@ use crate::segment::{self, Format, Parameters, Raster, SegmentError};
 #[derive(Debug, Clone)]
 pub struct Pages {
     /// Where images are listed.
-    pub db: Db,
+    pub images: Lookup,
     /// Where their bytes are.
     pub files: FileStore,
     /// The threads.
@@ -40,9 +39,7 @@ pub(super) struct JobPage {
 impl Pages {
     /// The job's page; nothing of it is read yet.
     pub(super) async fn open(&self, job: &Job) -> Result<JobPage, Failure> {
-        let (image, file) = images::with_file(&self.db, job.image)
-            .await
-            .map_err(unreadable)?;
+        let (image, file) = self.images.with_file(job.image).await.map_err(unreadable)?;
         Ok(JobPage {
             pages: self.clone(),
             image,

@@ -2,7 +2,7 @@
 
 usage: compare.py PART --peers DIR [--bench FILE --binary FILE] [--rounds N] [--seconds S]
 
-PART is redis, latency, postgres or all. DIR holds the peers' programs; the two files are the executables of the bench
+PART is redis, latency, postgres, permits (of ours alone) or all. DIR holds the peers' programs; the two files are the executables of the bench
 `queue` and of spheroctl; without them the peers are measured alone. Each figure is the median of the rounds, each round a
 run of fresh processes against a server with fresh data.
 """
@@ -21,6 +21,8 @@ import tables
 IN_FLIGHT = 64
 RATE_PER_S = 500
 LATENCY_S = 20
+# What runs at once, for how long, on a service that takes so long for a call.
+RUNNING, PERMITS_S, SERVICE_S = (1, 2, 4, 8, 16), 10, 0.1
 # What is sent together where a program can: the largest batch that the API takes.
 BATCH = 1_000
 # A run is sized by a short one of so many jobs, and by others of half its time.
@@ -50,7 +52,7 @@ def main():
     # What was started is ended on the way out.
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: sys.exit(128 + number))
-    parts = {"redis": redis, "latency": latency, "postgres": postgres}
+    parts = {"redis": redis, "latency": latency, "postgres": postgres, "permits": permits}
     for name, part in parts.items():
         if options.part in (name, "all"):
             part(options)
@@ -58,7 +60,7 @@ def main():
 
 def parse():
     parser = argparse.ArgumentParser()
-    parser.add_argument("part", choices=["redis", "latency", "postgres", "all"])
+    parser.add_argument("part", choices=["redis", "latency", "postgres", "permits", "all"])
     parser.add_argument("--peers", type=pathlib.Path, required=True)
     parser.add_argument("--bench")
     parser.add_argument("--binary")
@@ -152,6 +154,27 @@ def on_postgres(server, installation, program, jobs):
     if finished != jobs:
         raise SystemExit(f"{program.name}: {finished} of {jobs} rows say that they are completed")
     return found
+
+
+def permits(options):
+    """How throughput grows with what runs at once, where the work is not bound by this machine."""
+    if not options.binary:
+        return
+    with servers.postgres() as server, product.beside(server, options) as installation, product.slow_service() as url:
+        heading(f"Jobs on a remote segmenter that takes {SERVICE_S * 1e3:.0f} ms a call", "one worker", options)
+        print(tables.PERMITS)
+        for running in RUNNING:
+            jobs = round(running * PERMITS_S / SERVICE_S)
+            settings = {
+                "worker.concurrency": str(running),
+                "ml.segmenter": "spheroseg",
+                "ml.url": url,
+                # One call a job: several would share one, and the figure would not be of the permits.
+                "ml.batch_max": "1",
+            }
+            sent = {"clients": 1, "batch": min(BATCH, jobs), "settings": settings}
+            found = [runs.quietest(lambda: installation.round(jobs, **sent)) for _ in range(options.rounds)]
+            tables.permits(running, running / SERVICE_S, found)
 
 
 def by_turns(programs, options, measure):

@@ -8,6 +8,7 @@ import os
 import pathlib
 import struct
 import subprocess
+import sys
 import tempfile
 import urllib.request
 import uuid
@@ -55,6 +56,17 @@ def kafka(postgres):
             services("down")
 
 
+@contextlib.contextmanager
+def slow_service():
+    """The address of a remote segmenter that only takes its time."""
+    port = servers.free_port()
+    ready = lambda: urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=ANSWER_LIMIT_S).status == 200
+    program = pathlib.Path(__file__).with_name("slow_service.py")
+    with tempfile.TemporaryDirectory(prefix="spheroctl-bench-service-") as folder:
+        with servers.running([sys.executable, program, str(port)], ready, folder):
+            yield f"http://127.0.0.1:{port}"
+
+
 class Installation:
     """Makes a fresh one for each round."""
 
@@ -62,11 +74,11 @@ class Installation:
         self.postgres, self.bootstrap, self.kafka_pid = postgres, bootstrap, kafka_pid
         self.binary, self.bench = options.binary, options.bench
 
-    def round(self, jobs, clients, batch):
+    def round(self, jobs, clients, batch, settings=()):
         """`jobs` sent by `clients` that each wait for their answer, to the last row that says completed."""
         with servers.redis() as redis, tempfile.TemporaryDirectory(prefix="spheroctl-bench-product-") as folder:
             url = self.postgres.fresh("spheroctl")
-            environment = self.environment(url, redis, folder)
+            environment = self.environment(url, redis, folder, settings)
             self.command(environment, "migrate")
             self.command(environment, "user", "create", ADMIN, "--role", "admin")
             token = self.command(environment, "token", "create", ADMIN, "--name", "bench")
@@ -82,7 +94,7 @@ class Installation:
                 )
         return found
 
-    def environment(self, database, redis, folder):
+    def environment(self, database, redis, folder, more):
         settings = {
             "database.url": database,
             "redis.enabled": "true",
@@ -96,6 +108,7 @@ class Installation:
             "worker.concurrency": "64",
             "shutdown.lame_duck_ms": "0",
             "log.filter": "warn",
+            **dict(more),
         }
         names = {f"SPHEROCTL__{key.upper().replace('.', '__')}": value for key, value in settings.items()}
         return {"PATH": os.environ["PATH"], **names}

@@ -16,6 +16,13 @@ WAITS = (
     "|---|---:|---:|---:|---:|---:|---:|---:|"
 )
 
+PERMITS = "| at once | jobs | jobs/s | ideal | of ideal | foreign cores |\n|---:|---:|---:|---:|---:|---:|"
+
+
+def permits(running, ideal, found):
+    rate = statistics.median(run.rate for run in found)
+    print(f"| {running} |{figures([found[0].jobs])} {rate:,.1f} | {ideal:,.0f} | {rate / ideal:.1%} |{foreign(found)} |")
+
 
 def handshake(in_flight, measured):
     for program, found in measured:

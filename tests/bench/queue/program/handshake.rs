@@ -13,6 +13,8 @@ use tokio::sync::mpsc;
 use super::{Failure, Size, now_s, store};
 
 const LEASE: Duration = Duration::from_secs(10);
+/// As the worker: an end rides with the next claim, or is told after this time.
+const ENDS_LINGER: Duration = Duration::from_millis(20);
 /// Longest sleep of an idle worker.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -84,6 +86,7 @@ pub async fn consume(
         if acknowledged >= size.jobs {
             return Ok(now_s());
         }
+        let full = exchanged.claimed.len() == want.limit;
         running += exchanged.claimed.len();
         for leased in exchanged.claimed {
             let (sender, begun) = (sender.clone(), begun.clone());
@@ -94,10 +97,22 @@ pub async fn consume(
             });
         }
         ended.clear();
-        if running == 0 {
-            queue.wait(&[Lane::Default], PATIENCE).await?;
-        } else {
+        if full {
             running -= done.recv_many(&mut ended, size.permits).await;
+            continue;
+        }
+        tokio::select! {
+            woken = queue.wait(&[Lane::Default], PATIENCE) => woken?,
+            count = done.recv_many(&mut ended, size.permits) => {
+                running -= count;
+                let woken = queue.wait(&[Lane::Default], ENDS_LINGER);
+                // Safe to ignore: the next exchange says what is wrong.
+                let _ = tokio::time::timeout(ENDS_LINGER, woken).await;
+            }
+        }
+        while let Ok(end) = done.try_recv() {
+            ended.push(end);
+            running -= 1;
         }
     }
 }
