@@ -104,7 +104,7 @@ impl Model {
                 continue;
             }
             if let Some((_, priority, delay)) = offers.iter().rev().find(again) {
-                self.asked[*job] = priority.clone().clamp(1, 10);
+                self.asked[*job] = (*priority).clamp(1, 10);
                 self.offer(*job, *delay);
             }
         }
