@@ -5,9 +5,9 @@
 //!
 //! | floor | rooms | what they are |
 //! |---|---|---|
-//! | 0 | [`kit`] | clock, ids, tasks and shutdown, back-off, compute pool, metric names |
+//! | 0 | [`kit`] | clock, ids, tasks and shutdown, back-off, breaker, batcher, compute pool, metric names |
 //! | 1 | [`settings`] [`health`] [`telemetry`] | what is set, how the process is, what it says |
-//! | 2 | [`db`] [`state`] [`files`] [`http`] [`segment`] | the seams, serving HTTP, finding spheroids |
+//! | 2 | [`db`] [`state`] [`files`] [`http`] [`segment`] | the seams, serving HTTP, finding spheroids, here or by a service |
 //! | 3 | [`queue`] [`events`] | the job queue on the state store; outbox, relay and event log |
 //! | 4 | [`domain`] | the nouns: users, projects, files, images, jobs, segmentations |
 //! | 5 | [`app`] | the handles every role gets; the only choice between backends |

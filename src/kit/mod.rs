@@ -1,5 +1,5 @@
-//! Small parts with no knowledge of the product: time, ids, tasks, retries, the compute pool, metric names.
-//! Nothing here imports another room.
+//! Small parts with no knowledge of the product: time, ids, tasks, retries, breakers, batches of calls, the compute
+//! pool, metric names. Nothing here imports another room.
 
 pub mod batcher;
 pub mod breaker;
