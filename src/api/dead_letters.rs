@@ -3,8 +3,7 @@
 //! administrators.
 
 use axum::extract::State;
-use axum::response::IntoResponse;
-use http::{StatusCode, Uri, header};
+use http::{StatusCode, Uri};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::idempotency::Request;
@@ -15,7 +14,7 @@ use crate::kit::id::{JobId, ProjectId, UserId};
 
 use super::auth::Authenticated;
 use super::conventions::{Answer, IdempotencyKey, PageQuery};
-use super::jobs::{canonical, progress_of};
+use super::jobs::{canonical, progress_of, waits_again};
 use super::{Api, idempotency};
 
 /// The filter, and the page.
@@ -90,7 +89,7 @@ pub(super) async fn replay_one(
     let job = outcome.value.jobs.into_iter().next();
     // Of a repetition the job may have been removed meanwhile.
     let job = job.ok_or_else(|| crate::domain::Error::not_found("job", id))?;
-    Ok(idempotency::rendered(one(job), outcome.replayed))
+    Ok(idempotency::rendered(waits_again(job), outcome.replayed))
 }
 
 /// Many dead jobs run again: all that are named, or the oldest that a filter finds.
@@ -132,11 +131,4 @@ pub(super) async fn purge(
 ) -> Answer<Json<Purged>> {
     principal.require_admin()?;
     Ok(Json(api.jobs.purge(&Scope::Everything, &selection).await?))
-}
-
-/// The answer about one job that waits again.
-pub(super) fn one(job: Job) -> impl IntoResponse {
-    let location = [(header::LOCATION, format!("/api/v1/jobs/{}", job.id))];
-    let (status, again) = progress_of(&[&job]);
-    (status, again, location, Json(job))
 }

@@ -18,7 +18,7 @@ use crate::kit::id::{JobId, ProjectId};
 use super::Api;
 use super::auth::Authenticated;
 use super::conventions::{Answer, IdempotencyKey, List, PageQuery, Patience, bad_parameter};
-use super::{dead_letters, idempotency, waiting};
+use super::{idempotency, waiting};
 
 /// When to look again at jobs that have not ended, in seconds.
 const LOOK_AGAIN_S: &str = "1";
@@ -140,7 +140,7 @@ pub(super) async fn retry(
     let request = Request::new(principal.user, &key, &[b"retry", id.as_uuid().as_bytes()])?;
     let retry = api.jobs.retry(&principal, Some(&request), id);
     let outcome = idempotency::once(&api, &request, retry).await?;
-    let answer = dead_letters::one(outcome.value);
+    let answer = waits_again(outcome.value);
     Ok(idempotency::rendered(answer, outcome.replayed))
 }
 
@@ -208,6 +208,13 @@ fn named_without_place(error: Error) -> Error {
         }
         error => error,
     }
+}
+
+/// The answer about one job that waits again.
+pub(super) fn waits_again(job: Job) -> impl IntoResponse {
+    let location = [(header::LOCATION, format!("/api/v1/jobs/{}", job.id))];
+    let (status, again) = progress_of(&[&job]);
+    (status, again, location, Json(job))
 }
 
 /// Status and headers of an answer about jobs that may run on.

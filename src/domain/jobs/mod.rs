@@ -5,6 +5,7 @@
 //! rests as `queued` with a later `scheduled_at`, or as `dead`. `attempt` is the fencing token: it rises at every claim,
 //! every later write names it, and a write that finds another attempt is refused and counted.
 
+mod accept;
 mod acks;
 mod again;
 mod cancel;
@@ -19,6 +20,7 @@ mod forget;
 mod recover;
 mod status;
 mod store;
+mod submission;
 mod submit;
 mod together;
 mod watch;
@@ -48,7 +50,7 @@ use super::push::Push;
 
 use acks::Acks;
 use finish::{Finisher, Finishing};
-use submit::{Submitter, Submitting};
+use submission::{Submitter, Submitting};
 
 pub use again::Replayed;
 pub use claim::{Claimed, Hold, Taken};
