@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use spheroctl::db::{Db, on_tx, run_tx};
 use spheroctl::events::log::{EventLog, SharedLog};
@@ -16,6 +17,7 @@ use spheroctl::settings;
 use uuid::Uuid;
 
 use crate::conformance::event_log::backend::{self as event_log, database, partition};
+use crate::support::eventually;
 use crate::support::services::{TestDatabase, postgres_database};
 
 const PARTITIONS: i32 = 3;
@@ -116,6 +118,24 @@ impl Backend {
         .fetch_one(conn)
         .await);
         count.expect("a count")
+    }
+
+    /// Waits until a relay is shown every row, whichever shard it reads first: PostgreSQL shows none that is younger than
+    /// the oldest open transaction of the server, and other tests have theirs.
+    pub async fn shows_all(&self, deadline: Duration) {
+        let statement = self.db.dialect().pick(
+            "select count(*) from outbox_events where xid >= pg_snapshot_xmin(pg_current_snapshot())",
+            "select 0",
+        );
+        eventually("all rows are shown", deadline, async || {
+            let mut tx = self.db.reader().await.expect("a reader");
+            let hidden: i64 = on_tx!(tx, |conn| sqlx::query_scalar(statement)
+                .fetch_one(conn)
+                .await)
+            .expect("a count");
+            hidden == 0
+        })
+        .await;
     }
 
     /// Ids and errors of the dead rows.

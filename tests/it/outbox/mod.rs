@@ -90,7 +90,7 @@ async fn a_relay_killed_before_it_deletes_loses_nothing(backend: &Backend) {
     let hangs = HangsAfterAppend::over(backend.log());
     let killed = backend.relay("a", hangs.clone());
     tokio::select! {
-        pass = first_pass(&killed) => panic!("the pass ended: {pass:?}"),
+        pass = first_pass(backend, &killed) => panic!("the pass ended: {pass:?}"),
         () = hangs.appended() => {}
     }
     drop(killed);
@@ -113,10 +113,10 @@ async fn a_key_waits_behind_its_temporary_failure(backend: &Backend) {
     let staged = backend.stage(&submitted(&keys, 6)).await;
     let log = FailsOnce::for_event(backend.log(), staged[2].id);
     let relay = backend.relay("a", log);
-    let pass = first_pass(&relay).await;
+    let pass = first_pass(backend, &relay).await;
     // Rows 0, 2 and 4 are the first key's; its first has arrived.
     assert_eq!((pass.relayed, pass.held_back), (4, 2));
-    first_pass(&relay).await;
+    first_pass(backend, &relay).await;
     assert_eq!(backend.waiting().await, 0);
     let arrived = backend.arrived().await;
     let ids: Vec<_> = of(&arrived, keys[0]).into_iter().map(|it| it.id).collect();
@@ -159,7 +159,7 @@ async fn what_is_refused_for_good_does_not_stop_its_shard(backend: &Backend) {
     staged.extend(submitted(&keys(8), 8));
     backend.stage(&staged).await;
     let relay = backend.relay("a", backend.log());
-    let pass = first_pass(&relay).await;
+    let pass = first_pass(backend, &relay).await;
     assert_eq!((pass.relayed, pass.dead, pass.held_back), (8, 1, 0));
     assert_eq!(backend.waiting().await, 0);
     assert_eq!(backend.arrived().await.len(), 8);
@@ -177,7 +177,7 @@ async fn a_ring_wakes_the_relay_and_draining_ends_it(backend: &Backend) {
     let drain = CancellationToken::new();
     let relay = backend.sleepy_relay("a").run(drain.clone());
     let work = async {
-        // Without a ring the relay sleeps for an hour. One may come too early, see `first_pass`.
+        // Without a ring the relay sleeps for an hour. One may come too early, see `Backend::shows_all`.
         for expected in 1..=3 {
             backend.stage(&submitted(&keys(1), 1)).await;
             eventually("the event arrives", DEADLINE, async || {
@@ -219,16 +219,10 @@ async fn a_row_that_commits_late_is_not_passed_over() {
     assert_eq!(ids, [early[0].id, late[0].id]);
 }
 
-/// The first pass that finds rows: PostgreSQL shows none while any older transaction of the server is open, and other
-/// tests have theirs.
-async fn first_pass(relay: &Relay) -> Pass {
-    let mut pass = Pass::default();
-    eventually("a pass finds rows", DEADLINE, async || {
-        pass = relay.pass().await.expect("a pass");
-        pass != Pass::default()
-    })
-    .await;
-    pass
+/// A pass to which every row is shown.
+async fn first_pass(backend: &Backend, relay: &Relay) -> Pass {
+    backend.shows_all(DEADLINE).await;
+    relay.pass().await.expect("a pass")
 }
 
 fn stored(name: &str) -> Event {
