@@ -1,8 +1,6 @@
 //! Gathers concurrent calls into one: while a batch is being worked on, the next one gathers. Nobody waits for company:
 //! a lone call goes at once.
 
-use std::sync::Arc;
-
 use tokio::sync::{mpsc, oneshot};
 
 use super::lifecycle::Lifecycle;
@@ -26,14 +24,12 @@ pub struct Stopped;
 #[derive(Debug)]
 pub struct Batcher<Item, Answer> {
     sender: mpsc::Sender<Call<Item, Answer>>,
-    _tasks: Arc<Lifecycle>,
 }
 
 impl<Item, Answer> Clone for Batcher<Item, Answer> {
     fn clone(&self) -> Self {
         Self {
             sender: self.sender.clone(),
-            _tasks: Arc::clone(&self._tasks),
         }
     }
 }
@@ -53,12 +49,9 @@ impl<Item: Send + 'static, Answer: Send + 'static> Batcher<Item, Answer> {
         Working: Future<Output = Vec<Answer>> + Send + 'static,
     {
         let (sender, calls) = mpsc::channel(limits.waiting_max.max(1));
-        let tasks = Lifecycle::new();
-        tasks.spawn(name, serve(calls, limits.weight_max, work));
-        Self {
-            sender,
-            _tasks: Arc::new(tasks),
-        }
+        // Not a task that the process waits for: it has work as long as somebody holds this front, and none after.
+        Lifecycle::new().spawn(name, serve(calls, limits.weight_max, work));
+        Self { sender }
     }
 
     /// The answer to `item`. A caller who goes away does not take the item back.

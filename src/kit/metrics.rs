@@ -43,7 +43,7 @@ pub fn files_swept(kind: &'static str, count: u64) {
     counter!("spheroctl_files_swept_total", "kind" => kind).increment(count);
 }
 
-/// A job's run that ended: `completed`, `failed`, `dead`, `cancelled`, `fenced`.
+/// A job's run that ended: `completed`, `failed`, `dead`, `cancelled`, `handed_back`, `fenced`.
 pub fn job_finished(outcome: &'static str, took: Duration) {
     histogram!("spheroctl_job_duration_seconds", "outcome" => outcome).record(took.as_secs_f64());
 }

@@ -11,7 +11,8 @@
 //! Which job is next, within a lane:
 //! * The highest priority first. Every [`Fairness::aged_share`]th start is kept for what that would starve: it goes to
 //!   the first job of another priority (each in turn) that has waited for [`Fairness::aged_after`]. So a job with n
-//!   jobs of its own priority before it starts within `(n + 1) × aged_share × 9` starts, whatever else is offered.
+//!   jobs of its own priority before it starts within `(n + 1) × aged_share × 9` starts, whatever else is offered; within
+//!   twice as many where the workers serve both lanes.
 //! * Within a priority owners take turns: a job's rank is `max(clock, last rank of its owner) + 1`, the clock being the
 //!   rank that was served last. A job keeps its rank through retry, delay and recovery.
 //! * At most [`Fairness::owner_running_max`] jobs of an owner run at once, and with them no more of each priority stand in

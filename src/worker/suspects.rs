@@ -56,7 +56,7 @@ impl Worker {
         }
         let left = std::mem::take(&mut *self.suspects.waiting.lock());
         if !left.is_empty() {
-            self.jobs.return_suspects(&left).await;
+            self.jobs.hand_leases_back(&left).await;
         }
     }
 

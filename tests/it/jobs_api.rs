@@ -1,10 +1,12 @@
-//! Jobs over HTTP: asked for once, waited for, stopped, and their results in every form.
+//! Jobs over HTTP: asked for once, waited for, stopped.
 
 use std::time::Duration;
 
-use reqwest::{Method, RequestBuilder, Response};
+use chrono::TimeDelta;
+use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
+use spheroctl::kit::clock::{Clock, SystemClock};
 use spheroctl::queue::Lane;
 
 use crate::support::app::{
@@ -14,136 +16,6 @@ use crate::support::{eventually, pictures};
 
 /// A segmentation of a small picture, on a machine that does other things too.
 const SOON: Duration = Duration::from_secs(30);
-
-#[tokio::test]
-async fn a_job_is_waited_for_and_its_result_has_every_form() {
-    let test = start().await;
-    let image = image(&test, "a b.tif", pictures::tiff(1)).await;
-    let request =
-        submitting(&test, "one", json!({ "image_id": image })).header("prefer", "wait=30");
-    let answer = request.send().await.unwrap();
-    assert_eq!(answer.status(), 200);
-    assert_eq!(answer.headers()["preference-applied"], "wait=30");
-    let job: Value = answer.json().await.unwrap();
-    assert_eq!(
-        (&job["status"], &job["segmenter"]),
-        (&json!("completed"), &json!("builtin"))
-    );
-    let base = format!("/api/v1/jobs/{}", text(&job["id"]));
-    let result = test.get(&test.admin_token, &format!("{base}/result")).await;
-    let whole = |object: &&Value| object["part"] == "whole";
-    assert_eq!(
-        result["objects"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .filter(whole)
-            .count(),
-        3,
-        "{result}"
-    );
-    tables_are_right(&test, &base, &result).await;
-    shapes_are_right(&test, &base, &result).await;
-    pictures_are_right(&test, &base).await;
-}
-
-async fn tables_are_right(test: &TestApp, base: &str, result: &Value) {
-    let (table, about) = file(test, &format!("{base}/result.csv")).await;
-    assert_eq!(
-        about,
-        (
-            "text/csv; charset=utf-8".into(),
-            "attachment; filename=\"a b.csv\"; filename*=UTF-8''a%20b.csv".into()
-        )
-    );
-    let table = String::from_utf8(table).unwrap();
-    let rows: Vec<&str> = table.lines().collect();
-    assert!(rows[0].starts_with("image,page,object,part,"), "{table}");
-    assert!(rows[1].starts_with("a b.tif,0,1,whole,"), "{table}");
-    assert_eq!(rows.len(), 1 + result["objects"].as_array().unwrap().len());
-    let (totals, _) = file(test, &format!("{base}/summary.csv")).await;
-    let totals = String::from_utf8(totals).unwrap();
-    let rows: Vec<&str> = totals.lines().collect();
-    let header = "image,page,objects,cores,area_px,";
-    assert!(rows[0].starts_with(header), "{totals}");
-    assert!(rows[1].starts_with("a b.tif,0,3,"), "{totals}");
-}
-
-async fn shapes_are_right(test: &TestApp, base: &str, result: &Value) {
-    let (outlines, _) = file(test, &format!("{base}/result.geojson")).await;
-    let outlines: Value = serde_json::from_slice(&outlines).unwrap();
-    assert_eq!(
-        outlines["features"].as_array().unwrap().len(),
-        result["objects"].as_array().unwrap().len()
-    );
-    let (coco, _) = file(test, &format!("{base}/coco.json")).await;
-    let coco: Value = serde_json::from_slice(&coco).unwrap();
-    assert_eq!(coco["images"][0]["file_name"], "a b.tif");
-    let (found, annotated) = (&result["objects"][0], &coco["annotations"][0]);
-    assert_eq!(annotated["area"], found["measurements"]["area_px"]);
-    assert_eq!(annotated["score"], found["confidence"]);
-    let (regions, about) = file(test, &format!("{base}/rois.zip")).await;
-    assert_eq!(about.0, "application/zip");
-    assert!(about.1.contains("filename=\"a b.rois.zip\""), "{}", about.1);
-    assert!(regions.starts_with(b"PK\x03\x04"));
-    let names = regions
-        .windows(8)
-        .filter(|name| name == b"0001.roi")
-        .count();
-    assert_eq!(names, 2, "before its bytes and in the directory");
-}
-
-async fn pictures_are_right(test: &TestApp, base: &str) {
-    let (overlay, (media_type, _)) = file(test, &format!("{base}/overlay.png")).await;
-    assert_eq!(media_type, "image/png");
-    let overlay = image::load_from_memory(&overlay).unwrap();
-    assert_eq!(overlay.width(), 4 * 256, "a small image is enlarged");
-    let (labels, _) = file(test, &format!("{base}/labels.tif")).await;
-    assert!(labels.starts_with(b"II*\0") || labels.starts_with(b"MM\0*"));
-}
-
-#[tokio::test]
-async fn outlines_are_simplified_on_wish_and_say_so() {
-    let test = start().await;
-    let image = image(&test, "a.tif", pictures::tiff(1)).await;
-    let request =
-        submitting(&test, "one", json!({ "image_id": image })).header("prefer", "wait=30");
-    let job: Value = request.send().await.unwrap().json().await.unwrap();
-    let base = format!("/api/v1/jobs/{}/result", text(&job["id"]));
-    let exact = test.get(&test.admin_token, &base).await;
-    let simple = test
-        .get(&test.admin_token, &format!("{base}?simplify=1.5"))
-        .await;
-    assert_eq!(
-        (&exact["simplified_px"], &simple["simplified_px"]),
-        (&Value::Null, &json!(1.5))
-    );
-    let points = |result: &Value| {
-        result["objects"][0]["polygon"]["outer"]
-            .as_array()
-            .unwrap()
-            .len()
-    };
-    assert!(
-        points(&simple) < points(&exact),
-        "{} points",
-        points(&simple)
-    );
-    let measured = |result: &Value| result["objects"][0]["measurements"].clone();
-    assert_eq!(measured(&simple), measured(&exact));
-    let (outlines, _) = file(&test, &format!("{base}.geojson?simplify=1.5")).await;
-    let outlines: Value = serde_json::from_slice(&outlines).unwrap();
-    assert_eq!(outlines["features"][0]["properties"]["simplifiedPx"], 1.5);
-    for wrong in ["0", "-1", "101", "NaN", "much"] {
-        let path = format!("{base}?simplify={wrong}");
-        let answer = test
-            .request(&test.admin_token, Method::GET, &path)
-            .send()
-            .await
-            .unwrap();
-        assert_eq!(answer.status(), 400, "{wrong}");
-    }
-}
 
 #[tokio::test]
 async fn without_a_wish_to_wait_the_answer_says_where_to_look() {
@@ -281,14 +153,7 @@ async fn a_batch_is_made_whole_or_not_at_all() {
 async fn a_waiting_job_is_stopped_at_once_and_has_no_result() {
     let test = start_without_worker().await;
     let image = image(&test, "a.png", pictures::png(1)).await;
-    let job: Value = submitting(&test, "k", json!({ "image_id": image }))
-        .send()
-        .await
-        .unwrap()
-        .json()
-        .await
-        .unwrap();
-    let base = format!("/api/v1/jobs/{}", text(&job["id"]));
+    let base = submitted(&test, &image).await;
     let result = || async {
         let answer = test
             .request(&test.admin_token, Method::GET, &format!("{base}/result"))
@@ -322,14 +187,7 @@ async fn a_waiting_job_is_stopped_at_once_and_has_no_result() {
 async fn a_job_that_was_stopped_runs_again_on_wish() {
     let test = start_without_worker().await;
     let image = image(&test, "a.png", pictures::png(1)).await;
-    let job: Value = submitting(&test, "k", json!({ "image_id": image }))
-        .send()
-        .await
-        .unwrap()
-        .json()
-        .await
-        .unwrap();
-    let base = format!("/api/v1/jobs/{}", text(&job["id"]));
+    let base = submitted(&test, &image).await;
     let post = |token: &str, what: &str, key: &str| {
         let request = test.request(token, Method::POST, &format!("{base}/{what}"));
         request.header("idempotency-key", key).send()
@@ -372,6 +230,55 @@ async fn a_job_with_its_result_is_not_run_again() {
     assert_eq!(retry.status(), 409);
     let problem: Value = retry.json().await.unwrap();
     assert!(text(&problem["detail"]).contains("result"), "{problem}");
+}
+
+#[tokio::test]
+async fn whoever_has_too_much_waiting_is_told_to_come_back() {
+    let test = start_without_worker_with(&[("queue.owner_waiting_max", "2")]).await;
+    let image = image(&test, "a.png", pictures::png(1)).await;
+    let job = json!({ "image_id": image });
+    let both = || batch(&test, "both", vec![job.clone(), job.clone()]).send();
+    assert_eq!(both().await.unwrap().status(), 202);
+    let refused = submitting(&test, "more", job.clone()).send().await.unwrap();
+    assert_eq!(refused.status(), 429);
+    assert!(refused.headers().contains_key("retry-after"));
+    let problem: Value = refused.json().await.unwrap();
+    assert!(
+        text(&problem["detail"]).contains("2 of your jobs wait"),
+        "{problem}"
+    );
+    let again = both().await.unwrap();
+    assert_eq!(
+        again.status(),
+        202,
+        "what was accepted is not refused later"
+    );
+    assert_eq!(again.headers()["idempotent-replayed"], "true");
+    assert_eq!(jobs(&test, "").await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_job_for_later_is_not_run_before() {
+    let test = start_without_worker().await;
+    let image = image(&test, "a.png", pictures::png(1)).await;
+    let at = |key: &str, hours: i64| {
+        let due = SystemClock.now() + TimeDelta::hours(hours);
+        submitting(
+            &test,
+            key,
+            json!({ "image_id": image, "scheduled_at": due }),
+        )
+        .send()
+    };
+    let later: Value = at("later", 1).await.unwrap().json().await.unwrap();
+    let past: Value = at("past", -1).await.unwrap().json().await.unwrap();
+    let claimed = test.app.jobs.take(5, &Lane::ALL).await.unwrap().claimed;
+    let claimed: Vec<String> = claimed.iter().map(|run| run.job.id.to_string()).collect();
+    assert_eq!(claimed, [text(&past["id"])]);
+    let path = format!("/api/v1/jobs/{}", text(&later["id"]));
+    let shown = test.get(&test.admin_token, &path).await;
+    assert_eq!(shown["estimated_start_at"], later["scheduled_at"]);
+    assert_eq!(at("never", 24 * 31).await.unwrap().status(), 422);
 }
 
 #[tokio::test]
@@ -508,15 +415,23 @@ async fn a_misspelt_or_impossible_parameter_is_refused_by_name() {
 }
 
 /// A new image in the administrator's project.
-async fn image(test: &TestApp, name: &str, bytes: Vec<u8>) -> String {
+pub async fn image(test: &TestApp, name: &str, bytes: Vec<u8>) -> String {
     let project = test.project(&test.admin_token, "plate").await;
     test.upload(&test.admin_token, &project, name, bytes).await
 }
 
-fn submitting(test: &TestApp, key: &str, job: Value) -> RequestBuilder {
+/// A request for a job, by the administrator.
+pub fn submitting(test: &TestApp, key: &str, job: Value) -> RequestBuilder {
     test.request(&test.admin_token, Method::POST, "/api/v1/jobs")
         .header("idempotency-key", key)
         .json(&job)
+}
+
+/// Where a new job on this image is shown.
+async fn submitted(test: &TestApp, image: &str) -> String {
+    let request = submitting(test, "k", json!({ "image_id": image }));
+    let job: Value = request.send().await.unwrap().json().await.unwrap();
+    format!("/api/v1/jobs/{}", text(&job["id"]))
 }
 
 fn batch(test: &TestApp, key: &str, jobs: Vec<Value>) -> RequestBuilder {
@@ -540,26 +455,4 @@ async fn jobs(test: &TestApp, query: &str) -> Vec<Value> {
         .get(&test.admin_token, &format!("{}{query}", list(test).await))
         .await;
     listed["items"].as_array().unwrap().clone()
-}
-
-/// A file, its media type and disposition.
-async fn file(test: &TestApp, path: &str) -> (Vec<u8>, (String, String)) {
-    let answer = test
-        .request(&test.admin_token, Method::GET, path)
-        .send()
-        .await
-        .unwrap();
-    assert_eq!(answer.status(), 200, "{path}");
-    let header = |answer: &Response, name: &str| {
-        answer
-            .headers()
-            .get(name)
-            .map(|value| value.to_str().unwrap().to_owned())
-            .unwrap_or_default()
-    };
-    let about = (
-        header(&answer, "content-type"),
-        header(&answer, "content-disposition"),
-    );
-    (answer.bytes().await.unwrap().to_vec(), about)
 }

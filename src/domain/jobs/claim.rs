@@ -179,8 +179,8 @@ impl Jobs {
         }
     }
 
-    /// Jobs that were leased but did not start wait again at their places.
-    async fn hand_leases_back(&self, leased: &[Leased]) {
+    /// Jobs that were leased but did not start (here, for suspects) wait again at their places.
+    pub async fn hand_leases_back(&self, leased: &[Leased]) {
         let ids: Vec<JobId> = leased.iter().map(|leased| leased.job).collect();
         let returned = async {
             let rows = {
@@ -200,11 +200,6 @@ impl Jobs {
         if let Err(error) = returned.await {
             tracing::warn!(%error, "leases run out by themselves: {error}");
         }
-    }
-
-    /// Gives the leases of suspects back that will not start here.
-    pub async fn return_suspects(&self, suspects: &[Leased]) {
-        self.hand_leases_back(suspects).await;
     }
 
     /// Prolongs the leases of suspects that wait here for their turn; those that were lost are left out of the answer.

@@ -25,6 +25,8 @@ pub struct Failure {
 
 /// What a guarded write did to the job.
 pub(super) struct Ended {
+    /// What the metrics call it.
+    pub(super) outcome: &'static str,
     pub(super) status: Status,
     pub(super) release: Release,
 }
@@ -56,10 +58,12 @@ impl Jobs {
         });
         let ended = match dead {
             true => Ended {
+                outcome: "dead",
                 status: Status::Dead,
                 release: Release::Done,
             },
             false => Ended {
+                outcome: "failed",
                 status: Status::Queued,
                 release: Release::Again(job.offer(delay)),
             },
@@ -82,6 +86,7 @@ impl Jobs {
             Ok(outbox::stage(tx, &[facts::cancelled(&*self.clock, job)]).await?)
         });
         let ended = Ended {
+            outcome: "cancelled",
             status: Status::Cancelled,
             release: Release::Done,
         };
@@ -111,6 +116,7 @@ impl Jobs {
             Ok(store::close_attempt(tx, job.id, job.attempt, "handed_back", None, now).await?)
         });
         let ended = Ended {
+            outcome: "handed_back",
             status: Status::Queued,
             release: Release::Again(job.offer(delay)),
         };
@@ -138,22 +144,12 @@ impl Jobs {
                 return Err(error);
             }
         };
-        metrics::job_finished(outcome_label(ended.status), took);
+        metrics::job_finished(ended.outcome, took);
         self.bell.ring();
         self.acks.add(claimed.lease(), ended.release);
         self.push
             .job_status(job.id, job.attempt, ended.status)
             .await;
         Ok(())
-    }
-}
-
-const fn outcome_label(status: Status) -> &'static str {
-    match status {
-        Status::Queued => "failed",
-        Status::Running => "running",
-        Status::Completed => "completed",
-        Status::Dead => "dead",
-        Status::Cancelled => "cancelled",
     }
 }

@@ -104,6 +104,7 @@ impl Jobs {
             segmentations::discard(&self.files, &found.stored).await;
         }
         let ended = written.map(|()| Ended {
+            outcome: "completed",
             status: Status::Completed,
             release: Release::Done,
         });

@@ -51,70 +51,45 @@ impl Submitter {
     pub(super) fn start(self) -> Submitting {
         Batcher::start("job.submit", LIMITS, move |submissions: Vec<Submission>| {
             let submitter = self.clone();
-            async move { submitter.answer(submissions).await }
+            async move {
+                let group = Group {
+                    waiting: submitter.waiting(&submissions).await,
+                    submitter: &submitter,
+                };
+                together(&group, &submissions).await
+            }
         })
     }
 
-    /// An answer to each: a refusal, or what one transaction did for all others.
-    async fn answer(&self, submissions: Vec<Submission>) -> Vec<Result<Outcome<Vec<Job>>, Error>> {
-        let refusals = self.refusals(&submissions).await;
-        let (accepted, refusals): (Vec<_>, Vec<_>) = submissions
-            .into_iter()
-            .zip(refusals)
-            .map(|(submission, refusal)| match refusal {
-                None => (Some(submission), None),
-                Some(refusal) => (None, Some(refusal)),
-            })
-            .unzip();
-        let accepted: Vec<Submission> = accepted.into_iter().flatten().collect();
-        let mut answers = match accepted.is_empty() {
-            true => Vec::new(),
-            false => together(self, &accepted).await,
+    /// How many jobs of those who submit wait, as the queue counts it (give or take what is being submitted); nothing
+    /// where nobody bounds it, or the queue does not answer: then nothing is refused.
+    async fn waiting(&self, submissions: &[Submission]) -> HashMap<UserId, u64> {
+        if self.rules.owner_waiting_max == 0 {
+            return HashMap::new();
         }
-        .into_iter();
-        let each = refusals.into_iter().map(|refusal| match refusal {
-            Some(refusal) => Err(refusal),
-            None => answers
-                .next()
-                .unwrap_or_else(|| Err(Error::Internal("a submission without an answer".into()))),
-        });
-        each.collect()
-    }
-
-    /// Refusals of those who have too much waiting, as the queue counts it (give or take what is being submitted). A
-    /// queue that does not answer refuses nothing.
-    async fn refusals(&self, submissions: &[Submission]) -> Vec<Option<Error>> {
-        let limit = self.rules.owner_waiting_max;
         let owners: HashSet<UserId> = submissions.iter().map(|each| each.principal.user).collect();
         let owners: Vec<UserId> = owners.into_iter().collect();
-        let loads = match limit {
-            0 => Ok(Vec::new()),
-            _ => self.queue.loads(&owners).await,
-        };
-        let loads = loads.unwrap_or_else(|error| {
-            tracing::debug!(%error, "nobody counts the waiting jobs: {error}");
-            Vec::new()
-        });
-        let mut waiting: HashMap<UserId, u64> = owners
-            .into_iter()
-            .zip(loads.into_iter().map(|load| load.waiting))
-            .collect();
-        let judge = |submission: &Submission| {
-            let waiting = waiting.get_mut(&submission.principal.user)?;
-            let wanted = *waiting + submission.new.len() as u64;
-            if wanted > limit {
-                let waiting = *waiting;
-                return Some(Error::QueueFull { waiting, limit });
+        match self.queue.loads(&owners).await {
+            Ok(loads) => {
+                let waiting = loads.into_iter().map(|load| load.waiting);
+                owners.into_iter().zip(waiting).collect()
             }
-            *waiting = wanted;
-            None
-        };
-        submissions.iter().map(judge).collect()
+            Err(error) => {
+                tracing::debug!(%error, "nobody counts the waiting jobs: {error}");
+                HashMap::new()
+            }
+        }
     }
 }
 
+/// Submissions that share a transaction, and what those who submit have waiting before it.
+struct Group<'s> {
+    submitter: &'s Submitter,
+    waiting: HashMap<UserId, u64>,
+}
+
 #[async_trait]
-impl Effect for Submitter {
+impl Effect for Group<'_> {
     type Item = Submission;
     type Answer = Outcome<Vec<Job>>;
 
@@ -122,11 +97,13 @@ impl Effect for Submitter {
         &self,
         submissions: &[Submission],
     ) -> Result<Vec<Result<Outcome<Vec<Job>>, Error>>, Error> {
-        run_tx!(self.db, "job.submit", |tx| -> Result<
+        let submitter = self.submitter;
+        run_tx!(submitter.db, "job.submit", |tx| -> Result<
             Vec<Result<Outcome<Vec<Job>>, Error>>,
             Error,
         > {
-            self.submit_many(tx, submissions).await
+            let waiting = self.waiting.clone();
+            submitter.submit_many(tx, submissions, waiting).await
         })
     }
 }
@@ -138,6 +115,7 @@ impl Submitter {
         &self,
         tx: &mut Tx,
         submissions: &[Submission],
+        mut waiting: HashMap<UserId, u64>,
     ) -> Result<Vec<Result<Outcome<Vec<Job>>, Error>>, Error> {
         let requests = submissions.iter().filter_map(|each| each.request.as_ref());
         let mut records = Records::find(tx, requests).await?;
@@ -161,13 +139,16 @@ impl Submitter {
                         .collect(),
                     replayed: true,
                 }),
-                Ok(None) => self.accept(submission, &images, &mut records).map(|jobs| {
-                    fresh.extend(jobs.iter().cloned());
-                    Outcome {
-                        value: jobs,
-                        replayed: false,
-                    }
-                }),
+                Ok(None) => self
+                    .take_room(submission, &mut waiting)
+                    .and_then(|()| self.accept(submission, &images, &mut records))
+                    .map(|jobs| {
+                        fresh.extend(jobs.iter().cloned());
+                        Outcome {
+                            value: jobs,
+                            replayed: false,
+                        }
+                    }),
             });
         }
         if !fresh.is_empty() {
@@ -177,6 +158,25 @@ impl Submitter {
         }
         records.write(tx).await?;
         Ok(outcomes)
+    }
+
+    /// Refuses what would make too many jobs of one owner wait.
+    fn take_room(
+        &self,
+        submission: &Submission,
+        waiting: &mut HashMap<UserId, u64>,
+    ) -> Result<(), Error> {
+        let limit = self.rules.owner_waiting_max;
+        let Some(waiting) = waiting.get_mut(&submission.principal.user) else {
+            return Ok(());
+        };
+        let with_these = *waiting + submission.new.len() as u64;
+        if with_these > limit {
+            let waiting = *waiting;
+            return Err(Error::QueueFull { waiting, limit });
+        }
+        *waiting = with_these;
+        Ok(())
     }
 
     /// The jobs of a submission, and the record of its request.

@@ -52,7 +52,8 @@ impl Jobs {
         }
     }
 
-    /// Claims the share of what strict order would starve; see [`crate::queue::Fairness`].
+    /// Claims the share of what strict order would starve; see [`crate::queue::Fairness`]. Of several lanes another one
+    /// comes first each time that all priorities have had their turn.
     fn claim_aged(
         &mut self,
         lanes: &[Lane],
@@ -66,11 +67,13 @@ impl Jobs {
         }
         let turn = self.starts / share;
         let count = ((self.starts + limit as u64) / share - turn) as usize;
-        let highest = PRIORITY_MIN + (turn % u64::from(PRIORITY_MAX - PRIORITY_MIN)) as u8;
+        let levels = u64::from(PRIORITY_MAX - PRIORITY_MIN);
+        let highest = PRIORITY_MIN + (turn % levels) as u8;
         let from = (PRIORITY_MAX - highest, 0, JobId::from_uuid(Uuid::nil()));
         let old = now - millis(self.fairness.aged_after);
         let mut claimed = Vec::new();
-        for lane in lanes {
+        for number in 0..lanes.len() {
+            let lane = lanes[(number + (turn / levels) as usize) % lanes.len()];
             let waiting = &self.lanes[usize::from(lane.number())].waiting;
             let first = waiting.range(from..).take(count - claimed.len());
             let first: Vec<JobId> = first.map(|(.., id)| *id).collect();

@@ -1,4 +1,4 @@
-//! The job queue: the same promises in the process and on Redis.
+//! The job queue: the same promises in the process, on Redis, and behind the front that gathers offers.
 
 mod fairness;
 mod leases;
@@ -17,6 +17,7 @@ use fred::interfaces::{ClientLike, KeysInterface};
 use futures::future::join_all;
 use spheroctl::kit::clock::{Clock, ManualClock, SystemClock};
 use spheroctl::kit::id::{JobId, UserId};
+use spheroctl::queue::batching::Batching;
 use spheroctl::queue::memory::Memory;
 use spheroctl::queue::redis::Redis;
 use spheroctl::queue::{Depth, Fairness, Lane, Lease, Leased, Offer, Release, SharedQueue, Want};
@@ -54,6 +55,7 @@ struct Backend {
 
 enum Store {
     Memory(Memory),
+    Batching(Memory),
     Redis { prefix: String },
 }
 
@@ -71,6 +73,26 @@ impl Backend {
             manual: Some(manual),
             store: Store::Memory(queue),
             owner: UserId::new(&SystemClock),
+        }
+    }
+
+    /// The queue in the process behind the front that gathers offers.
+    async fn batching() -> Self {
+        Self::batching_with(STRICT)
+    }
+
+    fn batching_with(fairness: Fairness) -> Self {
+        let behind = Self::memory_with(fairness);
+        let front = Arc::new(Batching::new(behind.queue.clone()));
+        let store = match behind.store {
+            Store::Memory(memory) => Store::Batching(memory),
+            other => other,
+        };
+        Self {
+            queue: front.clone(),
+            other: front,
+            store,
+            ..behind
         }
     }
 
@@ -100,6 +122,7 @@ impl Backend {
     async fn with(&self, fairness: Fairness) -> Self {
         match self.store {
             Store::Memory(_) => Self::memory_with(fairness),
+            Store::Batching(_) => Self::batching_with(fairness),
             Store::Redis { .. } => Self::redis_with(fairness).await,
         }
     }
@@ -107,7 +130,7 @@ impl Backend {
     /// Makes the store forget, as a failover to an empty replica does.
     async fn flush(&self) {
         match &self.store {
-            Store::Memory(queue) => queue.clear(),
+            Store::Memory(queue) | Store::Batching(queue) => queue.clear(),
             Store::Redis { prefix } => delete_keys(prefix).await,
         }
     }

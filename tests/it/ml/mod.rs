@@ -11,7 +11,8 @@ use std::time::Duration;
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 
-use crate::support::app::{TestApp, start_with, text};
+use crate::support::app::{TestApp, start_with};
+use crate::support::product::accepted;
 use crate::support::services::spheroseg_url;
 use crate::support::{eventually, unique_prefix};
 
@@ -44,16 +45,8 @@ impl Lab {
             .map(|(image, page)| json!({ "image_id": image, "page": page }))
             .collect();
         let test = &self.test;
-        let request = test
-            .request(&test.admin_token, Method::POST, "/api/v1/jobs/batch")
-            .header("idempotency-key", unique_prefix())
-            .json(&json!({ "jobs": jobs }));
-        let answer = request.send().await.expect("an answer");
-        let (status, body) = (answer.status(), answer.text().await.expect("a body"));
-        assert_eq!(status, 202, "{body}");
-        let body: Value = serde_json::from_str(&body).expect("JSON");
-        let items = body["items"].as_array().expect("jobs");
-        items.iter().map(|job| text(&job["id"])).collect()
+        let request = test.request(&test.admin_token, Method::POST, "/api/v1/jobs/batch");
+        accepted(request, &jobs).await
     }
 
     async fn job(&self, id: &str) -> Value {

@@ -338,17 +338,21 @@ impl Lab {
     /// Asks for `count` jobs on an image; their ids.
     pub async fn submit(&self, image: &str, count: usize) -> Vec<String> {
         let jobs = vec![json!({ "image_id": image }); count];
-        let request = self
-            .request(Method::POST, "/api/v1/jobs/batch")
-            .header("idempotency-key", unique_prefix())
-            .json(&json!({ "jobs": jobs }));
-        let answer = request.send().await.expect("an answer");
-        let (status, body) = (answer.status(), answer.text().await.expect("a body"));
-        assert_eq!(status, 202, "{body}");
-        let body: Value = serde_json::from_str(&body).expect("JSON");
-        let items = body["items"].as_array().expect("jobs");
-        items.iter().map(|job| text(&job["id"])).collect()
+        accepted(self.request(Method::POST, "/api/v1/jobs/batch"), &jobs).await
     }
+}
+
+/// Asks for these jobs by `request`; their ids.
+pub async fn accepted(request: RequestBuilder, jobs: &[Value]) -> Vec<String> {
+    let request = request
+        .header("idempotency-key", unique_prefix())
+        .json(&json!({ "jobs": jobs }));
+    let answer = request.send().await.expect("an answer");
+    let (status, body) = (answer.status(), answer.text().await.expect("a body"));
+    assert_eq!(status, 202, "{body}");
+    let body: Value = serde_json::from_str(&body).expect("JSON");
+    let items = body["items"].as_array().expect("jobs");
+    items.iter().map(|job| text(&job["id"])).collect()
 }
 
 /// The files in a folder and below, as paths from there.

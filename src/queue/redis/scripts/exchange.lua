@@ -106,15 +106,18 @@ local function start(ids, places, in_order)
   return m / 2
 end
 
--- The share of what strict order would starve: the first jobs of a priority, each in turn, that have waited for long.
+-- The share of what strict order would starve: the first jobs of a priority, each in turn, that have waited for long;
+-- of several lanes another one first each time that all priorities have had their turn.
 local function claim_aged()
   if aged_share == 0 then
     return
   end
   local turn = math.floor(starts / aged_share)
   local count = math.floor((starts + limit) / aged_share) - turn
-  local from = place_of(PRIORITY_MIN + turn % (PRIORITY_MAX - PRIORITY_MIN), 0)
-  for _, lane in ipairs(lanes) do
+  local levels = PRIORITY_MAX - PRIORITY_MIN
+  local from = place_of(PRIORITY_MIN + turn % levels, 0)
+  for number = 0, #lanes - 1 do
+    local lane = lanes[1 + (number + math.floor(turn / levels)) % #lanes]
     if count > #claimed then
       local first = redis.call('ZRANGEBYSCORE', waiting[lane], from, '+inf', 'WITHSCORES', 'LIMIT', 0, count - #claimed)
       local all, ids, places = {}, {}, {}

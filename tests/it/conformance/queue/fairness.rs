@@ -4,7 +4,7 @@ use super::super::suite;
 use super::*;
 
 suite! {
-    memory => Backend::memory, redis => Backend::redis;
+    memory => Backend::memory, redis => Backend::redis, batching => Backend::batching;
     [
         owners_take_turns,
         a_late_owner_does_not_wait_for_an_early_crowd,
@@ -13,6 +13,7 @@ suite! {
         a_backlog_moves_up_in_its_order,
         backlogged_jobs_can_be_removed,
         every_so_many_starts_are_for_the_aged,
+        the_aged_of_each_lane_have_their_turn,
         lanes_are_apart,
         lanes_are_served_by_priority,
         a_position_counts_those_before,
@@ -162,6 +163,31 @@ async fn every_so_many_starts_are_for_the_aged(backend: &Backend) {
         .collect();
     assert!(starts[0] < 36, "{starts:?}");
     assert!(starts[1] < 72 && starts[1] > starts[0], "{starts:?}");
+}
+
+async fn the_aged_of_each_lane_have_their_turn(backend: &Backend) {
+    let ageing = Fairness {
+        aged_after: NOW,
+        aged_share: 4,
+        ..STRICT
+    };
+    let backend = &backend.with(ageing).await;
+    backend.crowd(somebody(), 1, 200).await;
+    backend.crowd(somebody(), 10, 200).await;
+    let large = Offer {
+        lane: Lane::Large,
+        ..backend.new_offer(1, NOW)
+    };
+    backend.offer(&[large]).await;
+    // Twice share × 9 starts, since both lanes are served.
+    let mut claimed = Vec::new();
+    for _ in 0..72 {
+        claimed.extend(backend.claim(1).await);
+    }
+    assert!(
+        claimed.contains(&large.job),
+        "the other lane is never empty"
+    );
 }
 
 async fn lanes_are_apart(backend: &Backend) {

@@ -4,7 +4,7 @@ use super::super::suite;
 use super::*;
 
 suite! {
-    memory => Backend::memory, redis => Backend::redis;
+    memory => Backend::memory, redis => Backend::redis, batching => Backend::batching;
     [
         offering_a_leased_job_is_refused,
         a_job_whose_lease_ran_out_is_expired_and_keeps_its_place,

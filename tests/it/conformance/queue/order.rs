@@ -4,7 +4,7 @@ use super::super::suite;
 use super::*;
 
 suite! {
-    memory => Backend::memory, redis => Backend::redis;
+    memory => Backend::memory, redis => Backend::redis, batching => Backend::batching;
     [
         priority_then_offer_decides,
         offering_again_keeps_the_place_and_changes_priority_and_delay,

@@ -4,7 +4,7 @@ use super::super::suite;
 use super::*;
 
 suite! {
-    memory => Backend::memory, redis => Backend::redis;
+    memory => Backend::memory, redis => Backend::redis, batching => Backend::batching;
     [
         a_thousand_jobs_in_one_call,
         more_than_a_script_may_unpack,

@@ -4,7 +4,7 @@ use super::super::suite;
 use super::*;
 
 suite! {
-    memory => Backend::memory, redis => Backend::redis;
+    memory => Backend::memory, redis => Backend::redis, batching => Backend::batching;
     [
         a_waiter_is_woken_by_another_handle,
         a_waiter_is_woken_when_a_delayed_job_comes_nearer,
