@@ -166,6 +166,7 @@ impl Worker {
             outcome = self.work(claimed, run) => Ok(outcome),
         };
         run.stop_computing();
+        self.running.worked(run);
         // Safe to ignore: the semaphore is never closed.
         let _ending = self.ends.acquire().await;
         drop(permit);

@@ -3,10 +3,12 @@
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 
 use crate::domain::jobs::Claimed;
 use crate::kit::id::JobId;
@@ -29,7 +31,12 @@ pub(super) struct Running {
     runs: Arc<Mutex<HashMap<(JobId, i64), Entry>>>,
     /// Notified when the last run ends.
     emptied: Arc<Notify>,
+    /// What [`Self::mean_time`] says, in microseconds.
+    mean_us: Arc<AtomicU64>,
 }
+
+/// A run counts for one part in so many in the mean time of runs.
+const MEAN_PARTS: u64 = 8;
 
 #[derive(Debug)]
 struct Entry {
@@ -40,6 +47,7 @@ struct Entry {
 /// One run, as its own task sees it.
 #[derive(Debug)]
 pub(super) struct Run {
+    began: Instant,
     interrupt: watch::Receiver<Option<Interrupt>>,
     computing: Computing,
 }
@@ -57,6 +65,7 @@ impl Running {
         let key = key(&claimed);
         self.runs.lock().insert(key, Entry { claimed, interrupt });
         Run {
+            began: Instant::now(),
             interrupt: receiver,
             computing: Computing::default(),
         }
@@ -68,6 +77,20 @@ impl Running {
         if runs.is_empty() {
             self.emptied.notify_waiters();
         }
+    }
+
+    /// Takes note of how long this run has worked.
+    pub(super) fn worked(&self, run: &Run) {
+        let took = u64::try_from(run.began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let mean = self.mean_us.load(Ordering::Relaxed);
+        let next = mean - mean / MEAN_PARTS + took / MEAN_PARTS;
+        // Two runs that end at once may count as one: it is an estimate.
+        self.mean_us.store(next, Ordering::Relaxed);
+    }
+
+    /// How long the last runs worked, on average; zero before the first.
+    pub(super) fn mean_time(&self) -> Duration {
+        Duration::from_micros(self.mean_us.load(Ordering::Relaxed))
     }
 
     pub(super) fn len(&self) -> usize {

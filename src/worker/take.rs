@@ -20,17 +20,25 @@ const CLAIM_BACKOFF: Backoff = Backoff {
 /// The queue hears of a job's end with the next claim, or after this time. Until then its owner counts as running it.
 const ENDS_LINGER: Duration = Duration::from_millis(20);
 
+/// Where jobs are shorter than this, claiming them one by one costs as much as running them: while more of them wait,
+/// permits gather until half of them are free, or for [`GATHER_MAX`].
+const SHORT_RUN: Duration = Duration::from_millis(20);
+const GATHER_MAX: Duration = Duration::from_millis(2);
+
 impl Worker {
     /// Takes jobs until the process drains, then lets those that run end.
     pub(super) async fn take_jobs(&self) {
         let mut failures = 0;
+        let mut more = false;
         while !self.lifecycle.is_draining() {
-            let pause = match self.take_once().await {
-                Ok(more) => {
+            let pause = match self.take_once(more).await {
+                Ok(may_be_more) => {
                     failures = 0;
+                    more = may_be_more;
                     if more { continue } else { None }
                 }
                 Err(error) => {
+                    more = false;
                     failures += 1;
                     tracing::warn!(%error, "no jobs could be claimed: {error}");
                     Some(CLAIM_BACKOFF.wait(failures))
@@ -44,12 +52,13 @@ impl Worker {
         self.let_jobs_end().await;
     }
 
-    /// Claims as many jobs as there are free permits (at least one is waited for) and starts them; true when there may be
-    /// more.
-    async fn take_once(&self) -> Result<bool, Error> {
+    /// Claims as many jobs as there are free permits (at least one is waited for; more, where jobs are short and `more`
+    /// wait) and starts them; true when there may be more.
+    async fn take_once(&self, more: bool) -> Result<bool, Error> {
+        let gather = more && self.running.mean_time() < SHORT_RUN;
         let mut permits = tokio::select! {
             () = self.lifecycle.draining() => return Ok(false),
-            permits = self.free_permits() => permits,
+            permits = self.free_permits(gather) => permits,
         };
         let wanted = permits.len();
         let taken = self.jobs.take(wanted, self.rules.lanes).await?;
@@ -64,13 +73,17 @@ impl Worker {
         Ok(more)
     }
 
-    async fn free_permits(&self) -> Vec<OwnedSemaphorePermit> {
-        // Safe to ignore: the semaphore is never closed.
+    async fn free_permits(&self, gather: bool) -> Vec<OwnedSemaphorePermit> {
+        // Safe to ignore, here and below: the semaphore is never closed.
         let mut permits: Vec<_> = Arc::clone(&self.permits)
             .acquire_owned()
             .await
             .into_iter()
             .collect();
+        if gather {
+            let half = u32::try_from(self.rules.concurrency / 2).unwrap_or(u32::MAX);
+            let _ = tokio::time::timeout(GATHER_MAX, self.permits.acquire_many(half)).await;
+        }
         while let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
             permits.push(permit);
         }

@@ -21,7 +21,7 @@ const BY_ID: &str = "
 const BY_IDS_POSTGRES: &str = "
     select id, project_id, uploaded_by, name, size_bytes, sha256, media_type, object_key, created_at
     from files
-    where id in (select value::uuid from json_array_elements_text($1::json))";
+    where id = any (array(select value::uuid from json_array_elements_text($1::json)))";
 
 const BY_IDS_SQLITE: &str = "
     select id, project_id, uploaded_by, name, size_bytes, sha256, media_type, object_key, created_at
@@ -36,7 +36,7 @@ const BYTES_OF: &str = "
 const KEYS_OF_POSTGRES: &str = "
     select object_key
     from files
-    where id in (select value::uuid from json_array_elements_text($1::json))";
+    where id = any (array(select value::uuid from json_array_elements_text($1::json)))";
 
 const KEYS_OF_SQLITE: &str = "
     select object_key

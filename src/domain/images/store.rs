@@ -22,7 +22,7 @@ const BY_ID: &str = "
 const BY_IDS_POSTGRES: &str = "
     select id, project_id, file_id, name, width, height, pages, bits_per_sample, pixel_size_um, created_at
     from images
-    where id in (select value::uuid from json_array_elements_text($1::json))";
+    where id = any (array(select value::uuid from json_array_elements_text($1::json)))";
 
 const BY_IDS_SQLITE: &str = "
     select id, project_id, file_id, name, width, height, pages, bits_per_sample, pixel_size_um, created_at

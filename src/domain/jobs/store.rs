@@ -47,7 +47,7 @@ const BY_ID: &str = "
 const BY_IDS_POSTGRES: &str = "
     select *
     from queue_jobs
-    where id in (select value::uuid from json_array_elements_text($1::json))
+    where id = any (array(select value::uuid from json_array_elements_text($1::json)))
     order by id";
 
 const BY_IDS_SQLITE: &str = "
@@ -88,8 +88,8 @@ const START_POSTGRES: &str = "
     update queue_jobs
     set status = 'running', attempt = attempt + 1, progress = 0, lease_owner = $2, lease_expires_at = $4,
         started_at = $3, updated_at = $3, error_class = null, error_text = null
-    where id in (select value::uuid from json_array_elements_text($1::json)) and status = 'queued'
-        and (crashes = 0 or $5)
+    where id = any (array(select value::uuid from json_array_elements_text($1::json)))
+        and status || '' = 'queued' and (crashes = 0 or $5)
     returning *";
 
 const START_SQLITE: &str = "
@@ -118,7 +118,7 @@ const PROLONG_POSTGRES: &str = "
     update queue_jobs
     set lease_expires_at = $2
     where lease_owner = $1 and status = 'running'
-        and id in (select value::uuid from json_array_elements_text($3::json))";
+        and id = any (array(select value::uuid from json_array_elements_text($3::json)))";
 
 const PROLONG_SQLITE: &str = "
     update queue_jobs
@@ -130,7 +130,7 @@ const COMPLETE_POSTGRES: &str = "
     set status = 'completed', progress = 100, segmenter = ended.segmenter, updated_at = $2, finished_at = $2,
         lease_owner = null, lease_expires_at = null, error_class = null, error_text = null
     from json_to_recordset($1::json) as ended (id uuid, attempt bigint, segmenter text)
-    where queue_jobs.id = ended.id and queue_jobs.attempt = ended.attempt and queue_jobs.status = 'running'
+    where queue_jobs.id = ended.id and queue_jobs.attempt = ended.attempt and queue_jobs.status || '' = 'running'
     returning queue_jobs.id";
 
 const COMPLETE_SQLITE: &str = "

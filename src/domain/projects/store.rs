@@ -52,7 +52,7 @@ const OTHER_OWNERS: &str = "
 const KNOWN_POSTGRES: &str = "
     select id
     from projects
-    where id in (select value::uuid from json_array_elements_text($1::json))";
+    where id = any (array(select value::uuid from json_array_elements_text($1::json)))";
 
 const KNOWN_SQLITE: &str = "
     select id

@@ -39,7 +39,7 @@ const KEYS_OF_POSTGRES: &str = "
     select result_object_key
     from segmentations
     where result_object_key is not null
-        and job_id in (select value::uuid from json_array_elements_text($1::json))";
+        and job_id = any (array(select value::uuid from json_array_elements_text($1::json)))";
 
 const KEYS_OF_SQLITE: &str = "
     select result_object_key

@@ -56,7 +56,7 @@ const BEARERS_POSTGRES: &str = "
         t.secret_sha256
     from api_tokens t
     join users u on u.id = t.user_id
-    where t.secret_sha256 in (select decode(value, 'hex') from json_array_elements_text($1::json))
+    where t.secret_sha256 = any (array(select decode(value, 'hex') from json_array_elements_text($1::json)))
         and (t.expires_at is null or t.expires_at > $2)";
 
 const BEARERS_SQLITE: &str = "

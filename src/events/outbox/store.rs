@@ -68,8 +68,17 @@ pub async fn insert(tx: &mut Tx, rows: &[NewRow]) -> Result<(), Error> {
     Ok(())
 }
 
+/// One index look-up a shard, however many rows wait.
 const WAITING: &str = "\
-    select shard, min(created_at) as oldest from outbox_events group by shard order by shard";
+    select shard, oldest
+    from (
+        select cast(shards.column1 as bigint) as shard,
+            (select created_at from outbox_events where outbox_events.shard = shards.column1 order by seq limit 1)
+                as oldest
+        from (values (0), (1), (2), (3), (4), (5), (6), (7)) as shards
+    ) as firsts
+    where oldest is not null
+    order by shard";
 
 /// The shards that have rows.
 pub async fn waiting(tx: &mut Tx) -> Result<Vec<Waiting>, db::Error> {
@@ -120,7 +129,7 @@ pub async fn lock_shard(tx: &mut Tx, shard: i64) -> Result<bool, db::Error> {
 
 const DELETE_POSTGRES: &str = "\
     delete from outbox_events
-    where seq in (select value::bigint from json_array_elements_text($1::json))";
+    where seq = any (array(select value::bigint from json_array_elements_text($1::json)))";
 const DELETE_SQLITE: &str =
     "delete from outbox_events where seq in (select value from json_each($1))";
 

@@ -52,7 +52,7 @@ const QUEUE_AGAIN_POSTGRES: &str = "
     update queue_jobs
     set status = 'queued', failures = 0, crashes = 0, progress = 0, cancel_requested_at = null,
         error_class = null, error_text = null, scheduled_at = $2, updated_at = $2, finished_at = null
-    where id in (select value::uuid from json_array_elements_text($1::json)) and status = $3
+    where id = any (array(select value::uuid from json_array_elements_text($1::json))) and status = $3
     returning *";
 
 const QUEUE_AGAIN_SQLITE: &str = "
@@ -64,7 +64,7 @@ const QUEUE_AGAIN_SQLITE: &str = "
 
 const REMOVE_DEAD_POSTGRES: &str = "
     delete from queue_jobs
-    where id in (select value::uuid from json_array_elements_text($1::json)) and status = 'dead'
+    where id = any (array(select value::uuid from json_array_elements_text($1::json))) and status = 'dead'
     returning id";
 
 const REMOVE_DEAD_SQLITE: &str = "
