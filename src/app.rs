@@ -21,6 +21,7 @@ use crate::kit::lifecycle::Lifecycle;
 use crate::queue::{self, SharedQueue};
 use crate::segment;
 use crate::settings::Settings;
+use crate::state::vitals::Vitals;
 use crate::state::{self, SharedState};
 
 /// What the decoders accept under these settings.
@@ -62,6 +63,8 @@ pub struct App {
     pub uploads: Uploads,
     /// Wakes the relay.
     pub bell: OutboxBell,
+    /// What this process says of itself in the list of live ones.
+    pub vitals: Vitals,
 }
 
 impl App {
@@ -119,6 +122,7 @@ impl App {
             push,
             uploads,
             bell,
+            vitals: Vitals::default(),
         })
     }
 

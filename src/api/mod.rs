@@ -19,6 +19,7 @@ mod problems;
 mod projects;
 mod results;
 mod routes;
+mod scaling;
 mod sessions;
 mod tokens;
 mod uploads;
@@ -41,6 +42,7 @@ use crate::kit::compute::ComputePool;
 use crate::settings;
 use crate::state::SharedState;
 use crate::state::sessions::{Sessions, SignInCodes};
+use crate::state::vitals::Vitals;
 
 use routes::{Route, delete, get, post, put};
 
@@ -73,6 +75,8 @@ pub struct Api {
     pub compute: Arc<ComputePool>,
     /// Who answers.
     pub identity: Identity,
+    /// What this process says of itself.
+    pub vitals: Vitals,
     /// The figures that the routes follow.
     pub rules: Rules,
 }
@@ -158,6 +162,7 @@ fn list() -> Vec<Route> {
         get("/api/v1/jobs/{job}/overlay.png", results::overlay),
         get("/api/v1/queue", jobs::depth),
         get("/api/v1/queue/metrics", jobs::figures),
+        get("/api/v1/scaling/info", scaling::show),
         get("/api/v1/dead-letters/jobs", dead_letters::list),
         post("/api/v1/dead-letters/jobs/replay", dead_letters::replay),
         post("/api/v1/dead-letters/jobs/purge", dead_letters::purge),

@@ -10,6 +10,7 @@ pub mod jobs;
 pub mod leftovers;
 pub mod projects;
 pub mod push;
+pub mod scaling;
 pub mod segmentations;
 pub mod users;
 

@@ -133,6 +133,11 @@ pub fn queue_wait(statistic: &'static str, wait_s: f64) {
     gauge!("spheroctl_queue_wait_seconds", "statistic" => statistic).set(wait_s);
 }
 
+/// How many workers there should be.
+pub fn workers_wanted(workers: u64) {
+    gauge!("spheroctl_workers_wanted").set(workers as f64);
+}
+
 /// Ids that the queue gave out although their rows no longer wait.
 pub fn stale_offers(count: u64) {
     counter!("spheroctl_queue_stale_offers_total").increment(count);

@@ -1,5 +1,7 @@
 //! The operator listener: metrics, probes with details, and each service by name. Not for the public: it says why
-//! something is not well, and asks nobody who they are.
+//! something is not well, and asks nobody who they are. `scaling` says who is there.
+
+pub mod scaling;
 
 use std::time::Duration;
 

@@ -60,6 +60,7 @@ fn api(app: &App, role: Role) -> anyhow::Result<Api> {
         files: app.files.clone(),
         compute: app.compute.clone(),
         identity: identity(app, role),
+        vitals: app.vitals.clone(),
         rules: api::Rules::from_settings(&app.settings.http, auth, &app.settings.queue),
     })
 }

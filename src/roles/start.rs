@@ -18,6 +18,7 @@ use crate::http::{Limits, Listener, Stack, probes, serve, standard};
 use crate::kit::clock::SystemClock;
 use crate::kit::lifecycle::{Ending, Lifecycle};
 use crate::kit::metrics;
+use crate::ops::scaling::Scaling;
 use crate::ops::{self, Ops};
 use crate::settings::{Readiness, Settings};
 use crate::state::StateStore;
@@ -152,6 +153,12 @@ pub async fn serve_ops(started: &Started) -> anyhow::Result<SocketAddr> {
         metrics: telemetry::metrics::recorder()?,
         lifecycle: app.lifecycle.clone(),
     });
+    let router = router.merge(ops::scaling::routes(Scaling {
+        state: app.state.clone(),
+        jobs: app.jobs.clone(),
+        instance: app.instance.clone(),
+        vitals: app.vitals.clone(),
+    }));
     serve_on(started, listener, router, "ops.http");
     Ok(address)
 }
@@ -197,8 +204,14 @@ fn serve_on(started: &Started, listener: Listener, router: Router, task: &'stati
 pub fn announce(started: &Started, ops: SocketAddr) {
     let (app, role) = (started.app.clone(), started.role);
     let instances = Instances::new(app.state.clone());
+    let compute = app.compute.clone();
+    app.vitals.add("compute", move || {
+        let state = compute.state();
+        metrics::compute_pool(state.threads, state.active, state.queued);
+        json!(state)
+    });
     let line = move || Instance {
-        figures: figures(&app),
+        figures: app.vitals.read(),
         instance: app.instance.unique().to_owned(),
         role: role.name().to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -212,12 +225,6 @@ pub fn announce(started: &Started, ops: SocketAddr) {
         .spawn("instances.announce", async move {
             instances.keep_announcing(draining, line).await;
         });
-}
-
-fn figures(app: &App) -> Value {
-    let compute = app.compute.state();
-    metrics::compute_pool(compute.threads, compute.active, compute.queued);
-    json!({ "compute": compute })
 }
 
 /// Waits for a signal and for everything that was started to end.

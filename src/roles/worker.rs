@@ -4,8 +4,11 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use serde_json::json;
+
 use crate::app::{App, image_limits};
 use crate::domain::images::Lookup;
+use crate::domain::scaling;
 use crate::roles::args::WorkerArgs;
 use crate::roles::start::{self, Role, Started};
 use crate::settings::Settings;
@@ -49,6 +52,7 @@ pub fn start_worker(app: &App) -> anyhow::Result<Worker> {
         state: app.state.clone(),
         clock: app.clock.clone(),
         instance: app.instance.clone(),
+        scaling: scaling::Rules::new(&app.settings.scaling, &app.settings.worker),
         reap_interval: Duration::from_millis(app.settings.queue.reap_interval_ms),
         reconcile_interval: Duration::from_millis(app.settings.queue.reconcile_interval_ms),
         unlisted_age: Duration::from_secs(app.settings.files.unlisted_age_s),
@@ -70,5 +74,7 @@ pub fn start_worker(app: &App) -> anyhow::Result<Worker> {
     let (jobs, push) = (app.jobs.clone(), app.push.clone());
     let worker = Worker::new(jobs, push, segmenters, app.lifecycle.clone(), rules);
     worker.start();
+    let vital = worker.clone();
+    app.vitals.add("worker", move || json!(vital.state()));
     Ok(worker)
 }

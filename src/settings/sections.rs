@@ -37,6 +37,8 @@ pub struct Settings {
     pub queue: Queue,
     /// The worker.
     pub worker: Worker,
+    /// How many workers there should be.
+    pub scaling: Scaling,
     /// The builtin segmenter and the compute pool.
     pub segment: Segment,
     /// Who segments, and the remote segmenter.
@@ -274,6 +276,22 @@ pub struct Worker {
     pub job_timeout_ms: u64,
     /// The lanes that this process serves.
     pub lanes: Lanes,
+}
+
+/// How many workers there should be: what `spheroctl_workers_wanted` and `GET /api/v1/scaling/info` say.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scaling {
+    /// The part of the workers' permits that arriving jobs may keep busy, in percent; the rest is for bursts.
+    pub utilisation_max_percent: u8,
+    /// What waits is to be gone within this many seconds.
+    pub drain_s: u64,
+    /// Fewer workers are wanted only when fewer have been enough for this many seconds.
+    pub hold_s: u64,
+    /// Never fewer are wanted.
+    pub workers_min: u64,
+    /// Never more are wanted.
+    pub workers_max: u64,
 }
 
 /// Which lanes a worker serves.

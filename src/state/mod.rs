@@ -13,6 +13,7 @@ pub mod memory;
 pub mod redis;
 pub mod sessions;
 pub mod sign_in_codes;
+pub mod vitals;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -17,6 +17,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::domain::Error;
@@ -83,6 +84,15 @@ impl From<&Settings> for Rules {
     }
 }
 
+/// What a worker has to do now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct State {
+    /// Jobs that it runs at once.
+    pub permits: usize,
+    /// Jobs that it runs now, those whose end is being written included.
+    pub running: usize,
+}
+
 /// A worker. Clones share what runs.
 #[derive(Debug, Clone)]
 pub struct Worker {
@@ -120,6 +130,14 @@ impl Worker {
             ends,
             running: Running::default(),
             suspects: Suspects::default(),
+        }
+    }
+
+    /// What it has to do now.
+    pub fn state(&self) -> State {
+        State {
+            permits: self.rules.concurrency,
+            running: self.running.len(),
         }
     }
 

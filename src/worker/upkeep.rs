@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use crate::db::{Db, run_tx};
 use crate::domain::jobs::{Figures, Jobs};
+use crate::domain::scaling::{self, Advice};
 use crate::domain::{Error, idempotency, leftovers};
 use crate::events::log::SharedLog;
 use crate::files::FileStore;
@@ -49,6 +50,8 @@ pub struct Upkeep {
     pub reap_interval: Duration,
     /// Interval of the search for jobs that the queue has lost.
     pub reconcile_interval: Duration,
+    /// How many workers there should be.
+    pub scaling: scaling::Rules,
     /// Age at which files that nobody lists are removed.
     pub unlisted_age: Duration,
 }
@@ -144,7 +147,10 @@ impl Upkeep {
             Task::Count => {
                 let figures = self.jobs.figures().await?;
                 figures.show();
-                figures.keep(&*self.state).await
+                figures.keep(&*self.state).await?;
+                Advice::give(&self.state, &figures, &self.scaling)
+                    .await
+                    .map(drop)
             }
             Task::Sweep => self.sweep().await,
         }
@@ -153,10 +159,11 @@ impl Upkeep {
     /// What remains to be done where another worker does the task: its figures are shown here too, else a worker that
     /// counted once would show that for ever.
     async fn follow(&self, task: Task) -> Result<(), Error> {
-        if let Task::Count = task
-            && let Some(figures) = Figures::kept(&*self.state).await?
-        {
-            figures.show();
+        if let Task::Count = task {
+            let (figures, advice) =
+                tokio::try_join!(Figures::kept(&*self.state), Advice::kept(&*self.state))?;
+            figures.iter().for_each(Figures::show);
+            advice.iter().for_each(Advice::show);
         }
         Ok(())
     }

@@ -20,6 +20,7 @@ mod projects;
 mod queue_figures;
 mod results;
 mod roles;
+mod scaling;
 mod segment;
 mod services;
 mod support;

@@ -13,7 +13,7 @@ use crate::state::{StateStore, When};
 
 use super::Jobs;
 use super::estimate::rate;
-use super::store::figures::{Count, Waiting, counts, starts, waiting};
+use super::store::figures::{Completed, Count, Waiting, arrived_since, completed, counts, waiting};
 
 /// Completed and cancelled jobs, failed runs and waits are those of the last hour.
 const WINDOW: TimeDelta = TimeDelta::hours(1);
@@ -21,8 +21,10 @@ const WINDOW: TimeDelta = TimeDelta::hours(1);
 const COUNT_MAX: u32 = 100_000;
 /// Failed runs that are counted: each is looked up for its job's priority.
 const FAILED_MAX: u32 = 10_000;
-/// The last completed jobs whose waits are looked at.
-const STARTS_MAX: u32 = 1_000;
+/// The last completed jobs whose waits and runs are looked at.
+const COMPLETED_MAX: u32 = 1_000;
+/// Jobs that were submitted within this say how many arrive.
+const ARRIVALS_WINDOW: TimeDelta = TimeDelta::minutes(1);
 /// Where the last figures are kept, and how long: a few of the intervals in which they are taken.
 const KEY: &str = "queue:figures";
 const LIFETIME: Duration = Duration::from_secs(60);
@@ -40,8 +42,12 @@ pub struct Figures {
     pub priorities: Vec<OfPriority>,
     /// Jobs that ended per minute, over the last five minutes or the last thousand jobs; none where none did.
     pub rate_per_minute: Option<f64>,
+    /// Jobs that were submitted within the last minute.
+    pub arrivals_per_minute: f64,
     /// How long the last jobs that completed had waited; none where there were none.
     pub wait: Option<Waits>,
+    /// How long they ran; none where there were none.
+    pub service: Option<Waits>,
 }
 
 /// One priority.
@@ -75,16 +81,17 @@ pub struct Counts {
     pub failed: u64,
 }
 
-/// From the instants at which jobs were due to their starts, in seconds.
+/// How long something took of the last completed jobs, in seconds: from the instants at which they were due to their
+/// starts, or from there to their ends.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Waits {
     /// How many completed jobs were looked at: the last ones within the window, at most 1,000.
     pub jobs: u64,
     /// The mean.
     pub mean_s: f64,
-    /// Half of them waited no longer.
+    /// Half of them took no longer.
     pub p50_s: f64,
-    /// 95 of 100 waited no longer.
+    /// 95 of 100 took no longer.
     pub p95_s: f64,
 }
 
@@ -107,18 +114,17 @@ impl Jobs {
         for count in counts(&mut tx, since, COUNT_MAX, FAILED_MAX).await? {
             take_count(&mut priorities, &count);
         }
-        let starts = starts(&mut tx, since, STARTS_MAX).await?;
-        let waits_s = starts
-            .iter()
-            .map(|(due, start)| (*start - *due).as_seconds_f64())
-            .collect();
+        let completed = completed(&mut tx, since, COMPLETED_MAX).await?;
+        let arrived = arrived_since(&mut tx, now - ARRIVALS_WINDOW, COUNT_MAX).await?;
         Ok(Figures {
             at: now,
             window_s: WINDOW.num_seconds(),
             total: Counts::sum(&priorities),
             priorities,
             rate_per_minute: rate(&mut tx, now).await?.map(|rate| rate * 60.0),
-            wait: Waits::of(waits_s),
+            arrivals_per_minute: arrived as f64 / (ARRIVALS_WINDOW.as_seconds_f64() / 60.0),
+            wait: Waits::of(spans(&completed, |run| run.started_at - run.scheduled_at)),
+            service: Waits::of(spans(&completed, |run| run.finished_at - run.started_at)),
         })
     }
 }
@@ -214,6 +220,11 @@ impl Waits {
             mean_s: waits_s.iter().sum::<f64>() / waits_s.len() as f64,
         })
     }
+}
+
+fn spans(completed: &[Completed], span: impl Fn(&Completed) -> TimeDelta) -> Vec<f64> {
+    let spans = completed.iter().map(span);
+    spans.map(|span| span.as_seconds_f64()).collect()
 }
 
 fn take_waiting(priorities: &mut [OfPriority], line: &Waiting, now: DateTime<Utc>) {

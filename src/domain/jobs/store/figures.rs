@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use sqlx::FromRow;
+use uuid::Uuid;
 
 use crate::db::{Error, Tx, on_tx};
 
@@ -45,13 +46,18 @@ const COUNTS: &str = "
     join queue_jobs q on q.id = failed.job_id
     group by q.priority";
 
-/// When the last jobs that completed were due and when they began. A failure moves `scheduled_at` behind the run.
-const STARTS: &str = "
-    select scheduled_at, started_at
+/// When the last jobs that completed were due, began and ended. A failure moves `scheduled_at` behind the run.
+const RUNS: &str = "
+    select scheduled_at, started_at, finished_at
     from queue_jobs
     where finished_at > $1 and status = 'completed' and started_at >= scheduled_at
     order by finished_at desc
     limit $2";
+
+/// An id carries the instant at which its job was submitted.
+const ARRIVED_SINCE: &str = "
+    select count(*)
+    from (select 1 from queue_jobs where id > $1 limit $2) as arrived";
 
 const ENDED_SINCE: &str = "
     select count(*), min(finished_at)
@@ -105,17 +111,40 @@ pub(in crate::domain::jobs) async fn counts(
         .await)?)
 }
 
-/// When the last jobs that completed after `since` were due, and when they began; at most `limit`.
-pub(in crate::domain::jobs) async fn starts(
+/// A run that completed: when it was due, when it began and when it ended.
+#[derive(FromRow)]
+pub(in crate::domain::jobs) struct Completed {
+    pub(in crate::domain::jobs) scheduled_at: DateTime<Utc>,
+    pub(in crate::domain::jobs) started_at: DateTime<Utc>,
+    pub(in crate::domain::jobs) finished_at: DateTime<Utc>,
+}
+
+/// The last jobs that completed after `since`; at most `limit`.
+pub(in crate::domain::jobs) async fn completed(
     tx: &mut Tx,
     since: DateTime<Utc>,
     limit: u32,
-) -> Result<Vec<(DateTime<Utc>, DateTime<Utc>)>, Error> {
-    Ok(on_tx!(tx, |conn| sqlx::query_as(STARTS)
+) -> Result<Vec<Completed>, Error> {
+    Ok(on_tx!(tx, |conn| sqlx::query_as(RUNS)
         .bind(since)
         .bind(i64::from(limit))
         .fetch_all(conn)
         .await)?)
+}
+
+/// How many jobs were submitted after `since`; at most `limit` are counted.
+pub(in crate::domain::jobs) async fn arrived_since(
+    tx: &mut Tx,
+    since: DateTime<Utc>,
+    limit: u32,
+) -> Result<u64, Error> {
+    let after = Uuid::from_u128(u128::from(since.timestamp_millis().unsigned_abs()) << 80);
+    let count: i64 = on_tx!(tx, |conn| sqlx::query_scalar(ARRIVED_SINCE)
+        .bind(after)
+        .bind(i64::from(limit))
+        .fetch_one(conn)
+        .await)?;
+    Ok(count.unsigned_abs())
 }
 
 /// How many of the last `limit` jobs ended after `since`, and when the first of them did.

