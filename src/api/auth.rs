@@ -18,6 +18,22 @@ use super::{Api, cookies};
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Authenticated(pub(super) Principal);
 
+/// What a layer around the handler found out already; found in the request's extensions.
+#[derive(Debug, Clone)]
+pub(super) struct Known(Answer<Principal>);
+
+impl Known {
+    /// Who sent a request with these headers, or why nobody knows.
+    pub(super) async fn of(method: &Method, headers: &HeaderMap, api: &Api) -> Self {
+        Self(principal(method, headers, api).await)
+    }
+
+    /// The user, where there is one.
+    pub(super) fn user(&self) -> Option<UserId> {
+        self.0.as_ref().ok().map(|principal| principal.user)
+    }
+}
+
 /// A request without valid credentials, or one that a foreign page sent.
 #[derive(Debug)]
 pub(super) struct Refused(Problem);
@@ -26,10 +42,11 @@ impl FromRequestParts<Api> for Authenticated {
     type Rejection = Refused;
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Refused> {
-        principal(&parts.method, &parts.headers, api)
-            .await
-            .map(Self)
-            .map_err(Refused)
+        let known = match parts.extensions.remove::<Known>() {
+            Some(Known(known)) => known,
+            None => principal(&parts.method, &parts.headers, api).await,
+        };
+        known.map(Self).map_err(Refused)
     }
 }
 

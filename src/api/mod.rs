@@ -12,11 +12,13 @@ mod download;
 mod idempotency;
 mod images;
 mod jobs;
+mod lb_check;
 mod members;
 mod origin;
 mod previews;
 mod problems;
 mod projects;
+mod rate_limit;
 mod results;
 mod routes;
 mod scaling;
@@ -46,6 +48,8 @@ use crate::state::vitals::Vitals;
 
 use routes::{Route, delete, get, post, put};
 
+pub use lb_check::LbCheck;
+pub use rate_limit::RateLimits;
 pub use whoami::Identity;
 
 /// The handles that the routes work with. Clones share them.
@@ -79,6 +83,10 @@ pub struct Api {
     pub vitals: Vitals,
     /// The figures that the routes follow.
     pub rules: Rules,
+    /// How much one asker may ask; none where everybody may ask without end.
+    pub rate_limits: Option<RateLimits>,
+    /// What `/lb-check/…` keeps.
+    pub lb_check: LbCheck,
 }
 
 /// The figures of the settings that the routes follow.
@@ -130,9 +138,11 @@ pub fn endpoints() -> Vec<(Method, &'static str)> {
 /// the limit on bodies.
 fn list() -> Vec<Route> {
     let mut routes = vec![
-        get("/whoami", whoami::whoami),
-        post("/api/v1/sessions", sessions::sign_in),
-        post("/api/v1/sessions/link", sessions::sign_in_by_link),
+        get("/whoami", whoami::whoami).unlimited(),
+        post("/lb-check/echo", lb_check::echo),
+        put("/lb-check/upload", lb_check::upload).streaming(),
+        post("/api/v1/sessions", sessions::sign_in).signing_in(),
+        post("/api/v1/sessions/link", sessions::sign_in_by_link).signing_in(),
         get("/api/v1/sessions", sessions::list),
         delete("/api/v1/sessions", sessions::sign_out_everywhere),
         get("/api/v1/session", sessions::me),

@@ -3,7 +3,7 @@
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::handler::Handler;
-use axum::middleware::from_fn;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{self, MethodRouter};
 use http::{HeaderValue, Method, header};
@@ -11,15 +11,33 @@ use http::{HeaderValue, Method, header};
 use crate::http::without_time_limit;
 
 use super::Api;
+use super::rate_limit::{self, Class, Limit};
 
 /// A route before it is part of a router.
 pub(super) struct Route {
     pub(super) method: Method,
     pub(super) path: &'static str,
     handler: MethodRouter<Api>,
+    class: Option<Class>,
 }
 
 impl Route {
+    /// The route tries credentials.
+    pub(super) fn signing_in(self) -> Self {
+        Self {
+            class: Some(Class::SignIn),
+            ..self
+        }
+    }
+
+    /// Requests of the route are not counted.
+    pub(super) fn unlimited(self) -> Self {
+        Self {
+            class: None,
+            ..self
+        }
+    }
+
     /// The route's bodies stream: their silences and their own limits bound them, not the time and size of a request.
     pub(super) fn streaming(self) -> Self {
         let handler = self
@@ -37,6 +55,7 @@ pub(super) fn get<H: Handler<T, Api>, T: 'static>(path: &'static str, handler: H
         method,
         path,
         handler,
+        class: Some(Class::Read),
     }
 }
 
@@ -47,6 +66,7 @@ pub(super) fn post<H: Handler<T, Api>, T: 'static>(path: &'static str, handler: 
         method,
         path,
         handler,
+        class: Some(Class::Write),
     }
 }
 
@@ -57,6 +77,7 @@ pub(super) fn put<H: Handler<T, Api>, T: 'static>(path: &'static str, handler: H
         method,
         path,
         handler,
+        class: Some(Class::Write),
     }
 }
 
@@ -67,6 +88,7 @@ pub(super) fn delete<H: Handler<T, Api>, T: 'static>(path: &'static str, handler
         method,
         path,
         handler,
+        class: Some(Class::Write),
     }
 }
 
@@ -75,10 +97,23 @@ pub(super) fn router(routes: Vec<Route>, api: Api) -> Router {
     routes
         .into_iter()
         .fold(Router::new(), |router, route| {
-            router.route(route.path, route.handler)
+            router.route(route.path, limited(&api, route))
         })
         .layer(axum::middleware::map_response(not_stored))
         .with_state(api)
+}
+
+fn limited(api: &Api, route: Route) -> MethodRouter<Api> {
+    let (Some(limits), Some(class)) = (&api.rate_limits, route.class) else {
+        return route.handler;
+    };
+    let limit = Limit {
+        api: api.clone(),
+        limits: limits.clone(),
+        class,
+    };
+    let layer = from_fn_with_state(limit, rate_limit::enforce);
+    route.handler.route_layer(layer)
 }
 
 async fn not_stored(mut response: Response) -> Response {

@@ -1,9 +1,7 @@
 //! Signing in and out: by e-mail and password, or by the one-time code of a sign-in link.
 
-use std::net::SocketAddr;
-
 use axum::Extension;
-use axum::extract::{ConnectInfo, State};
+use axum::extract::State;
 use axum::response::IntoResponse;
 use chrono::{DateTime, Utc};
 use http::{HeaderMap, StatusCode, header};
@@ -12,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::access::Principal;
 use crate::domain::users::{self, User};
-use crate::http::{Json, Problem};
+use crate::http::{Client, Json, Problem};
 use crate::state::sessions::{Metadata, Session};
 
 use super::auth::{self, Authenticated};
@@ -22,8 +20,8 @@ use super::{Api, cookies};
 /// Longest `User-Agent` that is remembered, in characters.
 const USER_AGENT_CHARS_MAX: usize = 200;
 
-/// The client's address, where the connection tells it.
-type Peer = Option<Extension<ConnectInfo<SocketAddr>>>;
+/// The client, where the connection tells it.
+type Peer = Option<Extension<Client>>;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -159,7 +157,7 @@ fn metadata(headers: &HeaderMap, peer: Peer) -> Metadata {
     Metadata {
         user_agent: agent.chars().take(USER_AGENT_CHARS_MAX).collect(),
         ip: peer
-            .map(|Extension(ConnectInfo(address))| address.ip().to_string())
+            .map(|Extension(client)| client.address.to_string())
             .unwrap_or_default(),
     }
 }

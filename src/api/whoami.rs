@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use crate::http::{Json, RequestId};
+use crate::http::{Client, Json, RequestId};
 use crate::kit::instance::InstanceId;
 
 use super::Api;
@@ -31,11 +31,17 @@ pub(super) struct Answer {
     version: &'static str,
     started_at: DateTime<Utc>,
     draining: bool,
+    /// The instance's clock.
+    now: DateTime<Utc>,
+    /// The client as this instance sees it.
+    peer: Option<String>,
+    scheme: Option<&'static str>,
     request_id: Option<String>,
 }
 
 pub(super) async fn whoami(
     State(api): State<Api>,
+    client: Option<Extension<Client>>,
     request: Option<Extension<RequestId>>,
 ) -> Json<Answer> {
     let identity = &api.identity;
@@ -45,6 +51,9 @@ pub(super) async fn whoami(
         version: env!("CARGO_PKG_VERSION"),
         started_at: identity.started_at,
         draining: identity.draining.is_cancelled(),
+        now: api.clock.now(),
+        peer: client.as_ref().map(|client| client.address.to_string()),
+        scheme: client.map(|Extension(client)| client.scheme),
         request_id: request.map(|Extension(id)| id.to_string()),
     })
 }

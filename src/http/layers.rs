@@ -1,7 +1,8 @@
 //! The layers that every router of the process gets, from the outside in: request id, span and metrics; security
-//! headers; strict framing; panics; the time limit; bodies that must not fall silent or grow too large.
+//! headers; strict framing; who asks; panics; the time limit; bodies that must not fall silent or grow too large.
 
 use std::any::Any;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -14,12 +15,14 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument;
 
 use super::body::with_idle_timeout;
+use super::client;
 use super::framing::refuse_violations;
 use super::problem::Problem;
 use super::request_id::{RequestId, X_REQUEST_ID};
 use super::time_limit;
 use crate::kit::instance::InstanceId;
 use crate::kit::metrics;
+use crate::kit::networks::Networks;
 use crate::settings;
 
 /// Names the instance that answered; every answer has it.
@@ -36,6 +39,8 @@ pub struct Stack {
     pub body_idle_timeout: Duration,
     /// Largest body that the [`super::Json`] extractor reads, in bytes.
     pub json_bytes_max: usize,
+    /// The proxies whose `X-Forwarded-*` is believed.
+    pub trusted_proxies: Networks,
 }
 
 impl Stack {
@@ -46,6 +51,8 @@ impl Stack {
             request_timeout: Duration::from_millis(http.request_timeout_ms),
             body_idle_timeout: Duration::from_millis(http.body_idle_timeout_ms),
             json_bytes_max: http.json_bytes_max,
+            // Checked when the settings were loaded.
+            trusted_proxies: http.trusted_proxies.parse().unwrap_or_default(),
         }
     }
 }
@@ -62,6 +69,7 @@ pub fn standard(router: Router, stack: &Stack) -> Router {
         json_bytes_max,
         ..
     } = *stack;
+    let trusted = Arc::new(stack.trusted_proxies.clone());
     let instance = HeaderValue::from_str(stack.instance.unique());
     let instance = instance.unwrap_or(HeaderValue::from_static("unnamed"));
     router
@@ -76,6 +84,10 @@ pub fn standard(router: Router, stack: &Stack) -> Router {
             time_limit::enforce(request_timeout, request, next)
         }))
         .layer(CatchPanicLayer::custom(panic_problem))
+        .layer(from_fn(move |request: Request, next: Next| {
+            let trusted = Arc::clone(&trusted);
+            async move { client::identify(&trusted, request, next).await }
+        }))
         .layer(from_fn(refuse_violations))
         .layer(from_fn(move |request: Request, next: Next| {
             observe(instance.clone(), request, next)

@@ -3,6 +3,7 @@
 //! product.
 
 mod body;
+mod client;
 mod connection;
 mod extract;
 pub mod framing;
@@ -15,6 +16,7 @@ mod time_limit;
 mod transport;
 
 pub use body::{BodyStalled, with_idle_timeout};
+pub use client::Client;
 pub use extract::{Json, Path, Query};
 pub use layers::{Stack, standard};
 pub use problem::{FieldError, Problem};

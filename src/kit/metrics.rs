@@ -13,6 +13,16 @@ pub fn http_request(route: &str, method: &'static str, status_class: &'static st
     .record(took.as_secs_f64());
 }
 
+/// A request that a rate limit refused: its class, `read`, `write` or `sign_in`.
+pub fn rate_limited(class: &'static str) {
+    counter!("spheroctl_rate_limited_total", "class" => class).increment(1);
+}
+
+/// A request that was counted by this instance alone, because the shared store was away.
+pub fn rate_limit_fallback() {
+    counter!("spheroctl_rate_limit_fallbacks_total").increment(1);
+}
+
 /// Open HTTP connections.
 pub fn http_connections(open: usize) {
     gauge!("spheroctl_http_connections").set(open as f64);

@@ -11,5 +11,6 @@ pub mod instance;
 pub mod lane;
 pub mod lifecycle;
 pub mod metrics;
+pub mod networks;
 pub mod retry;
 pub mod secret;

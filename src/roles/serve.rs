@@ -3,12 +3,13 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use crate::api::{self, Api, Identity};
+use crate::api::{self, Api, Identity, LbCheck, RateLimits};
 use crate::app::App;
 use crate::domain::users::{Bearers, Passwords};
 use crate::roles::args::ServeArgs;
 use crate::roles::start::{self, Role, Started};
 use crate::settings::Settings;
+use crate::state::rate_limit::RateLimiter;
 use crate::state::sessions::{Sessions, SignInCodes};
 use crate::web;
 
@@ -62,7 +63,20 @@ fn api(app: &App, role: Role) -> anyhow::Result<Api> {
         identity: identity(app, role),
         vitals: app.vitals.clone(),
         rules: api::Rules::from_settings(&app.settings.http, auth, &app.settings.queue),
+        rate_limits: RateLimits::from_settings(limiter(app), &app.settings.rate_limit),
+        lb_check: LbCheck::new(&app.settings.lb_check),
     })
+}
+
+/// The limiter knows among how many the limits are shared out while Redis is away.
+fn limiter(app: &App) -> RateLimiter {
+    let limiter = RateLimiter::new(app.state.clone(), app.clock.clone());
+    let (counting, draining) = (limiter.clone(), app.lifecycle.drain_token());
+    app.lifecycle.spawn("rate_limit.sharers", async move {
+        let roles = [Role::Serve.name(), Role::Standalone.name()];
+        counting.keep_counting(&roles, draining).await;
+    });
+    limiter
 }
 
 fn identity(app: &App, role: Role) -> Identity {

@@ -19,6 +19,10 @@ pub struct Settings {
     pub log: Log,
     /// The public listener of `serve`.
     pub http: Http,
+    /// How much one asker may ask.
+    pub rate_limit: RateLimit,
+    /// The routes of `lb-check`.
+    pub lb_check: LbCheck,
     /// The operator listener of every role.
     pub ops: Ops,
     /// The WebSocket gateway.
@@ -105,6 +109,38 @@ pub struct Http {
     pub connections_max: usize,
     /// Whether the session cookie may travel over plain http to hosts other than loopback.
     pub allow_insecure_cookies: bool,
+    /// Addresses and ranges, separated by commas, of the proxies whose `X-Forwarded-For` and `-Proto` are believed.
+    pub trusted_proxies: String,
+}
+
+/// How much one user (without credentials: one address) may ask, in each class of routes.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RateLimit {
+    /// Whether there are limits at all.
+    pub enabled: bool,
+    /// Requests a minute that only read.
+    pub read_per_minute: u32,
+    /// Reading requests at once beyond the first.
+    pub read_burst: u32,
+    /// Requests a minute that make, change or remove something.
+    pub write_per_minute: u32,
+    /// Such requests at once beyond the first.
+    pub write_burst: u32,
+    /// Tries to sign in a minute, by address.
+    pub sign_in_per_minute: u32,
+    /// Tries at once beyond the first.
+    pub sign_in_burst: u32,
+}
+
+/// The routes that `lb-check` asks.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LbCheck {
+    /// Largest upload in bytes.
+    pub upload_bytes_max: u64,
+    /// Longest delay of an answer that a request may ask for; below `http.request_timeout_ms`.
+    pub delay_ms_max: u64,
 }
 
 /// The operator listener of every role.

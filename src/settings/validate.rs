@@ -7,6 +7,7 @@ use super::error::Error;
 use super::layers::Merged;
 use super::limits::{CHOICES, RANGES};
 use super::schema::SECRETS;
+use crate::kit::networks::Networks;
 
 /// The schemes of a database, a Redis and a web address.
 const DATABASE_SCHEMES: &[&str] = &["sqlite:", "postgres://", "postgresql://"];
@@ -78,6 +79,14 @@ fn texts(merged: &Merged, problems: &mut Vec<Error>) {
         "log.filter",
         EnvFilter::try_new(merged.text("log.filter")).is_ok(),
         "a filter such as info,spheroctl::worker=debug",
+    );
+    expect(
+        "http.trusted_proxies",
+        merged
+            .text("http.trusted_proxies")
+            .parse::<Networks>()
+            .is_ok(),
+        "addresses and ranges such as 10.0.0.0/8, 127.0.0.1",
     );
     for key in ["http.host", "ops.host", "realtime.host"] {
         let host = merged.text(key);
@@ -274,6 +283,7 @@ mod tests {
             ("log.filter", "=="),
             ("http.host", ""),
             ("http.public_url", "lab.example"),
+            ("http.trusted_proxies", "balancer"),
             ("redis.prefix", "{q}"),
             ("redis.url", "http://cache"),
             ("database.url", "mysql://db/lab"),

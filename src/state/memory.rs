@@ -13,6 +13,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use parking_lot::Mutex;
 
 use super::fanout::Fanout;
+use super::rate_limit::{self, Allowance, Rate};
 use super::{Error, StateStore, Subscription, When};
 use crate::kit::clock::SharedClock;
 
@@ -113,6 +114,24 @@ impl StateStore for Memory {
             };
             store.write(key, Bytes::from(sum.to_string()), ends_at);
             Ok(sum)
+        })
+    }
+
+    async fn allow(&self, key: &str, rate: Rate) -> Result<Allowance, Error> {
+        self.with(|store, now| {
+            let whole = match store.live(key, now) {
+                Some(value) => Some(
+                    number(value)
+                        .ok_or_else(|| Error::Unexpected(format!("{key:?} holds no rate limit")))?,
+                ),
+                None => None,
+            };
+            let (answer, keep) = rate_limit::decide(whole, now.timestamp_micros(), rate);
+            if let Some(whole) = keep {
+                let ends_at = end(now, answer.reset);
+                store.write(key, Bytes::from(whole.to_string()), ends_at);
+            }
+            Ok(answer)
         })
     }
 
@@ -262,12 +281,14 @@ fn end(now: DateTime<Utc>, lifetime: Duration) -> DateTime<Utc> {
         .min(LIFETIME_MAX)
 }
 
+/// A decimal text, as Redis keeps numbers.
+fn number(value: &Bytes) -> Option<i64> {
+    std::str::from_utf8(value).ok()?.parse().ok()
+}
+
 /// The sum, where `value` is a counter's decimal text as Redis keeps it.
 fn add_to_text(key: &str, value: &Bytes, by: i64) -> Result<i64, Error> {
-    let present: Option<i64> = std::str::from_utf8(value)
-        .ok()
-        .and_then(|text| text.parse().ok());
-    present
+    number(value)
         .and_then(|present| present.checked_add(by))
         .ok_or_else(|| {
             Error::Unexpected(format!("{key:?} holds no counter, or one that overflows"))

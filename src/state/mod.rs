@@ -10,6 +10,7 @@
 mod fanout;
 pub mod instances;
 pub mod memory;
+pub mod rate_limit;
 pub mod redis;
 pub mod sessions;
 pub mod sign_in_codes;
@@ -20,6 +21,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+
+use rate_limit::{Allowance, Rate};
 
 /// A state store handle as it is passed around.
 pub type SharedState = Arc<dyn StateStore>;
@@ -79,6 +82,9 @@ pub trait StateStore: Send + Sync + std::fmt::Debug + 'static {
     /// Adds `by` to the counter `key` and returns the sum. A counter that begins now lives for `lifetime`; later
     /// additions do not prolong it.
     async fn add(&self, key: &str, by: i64, lifetime: Duration) -> Result<i64, Error>;
+
+    /// Counts one request of `key` against `rate` (GCRA); one that is refused costs nothing.
+    async fn allow(&self, key: &str, rate: Rate) -> Result<Allowance, Error>;
 
     /// Makes `member` part of `set` for `lifetime` (again: prolongs it), with a value; true when it was not part before.
     async fn join(

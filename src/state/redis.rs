@@ -19,6 +19,7 @@ use fred::interfaces::{ClientLike, KeysInterface, PubsubInterface};
 use fred::types::{Expiration, SetOptions, Value};
 use tokio::runtime::Handle;
 
+use super::rate_limit::{self, Allowance, Rate};
 use super::{Error, StateStore, Subscription, When};
 use crate::kit::lifecycle::Lifecycle;
 use crate::settings;
@@ -27,6 +28,7 @@ pub(crate) use super::fanout::Listener;
 pub(crate) use script::Script;
 
 static ADD: Script = Script::new(include_str!("redis/add.lua"));
+static ALLOW: Script = Script::new(include_str!("redis/allow.lua"));
 static PUT_EQUALS: Script = Script::new(include_str!("redis/put_equals.lua"));
 static JOIN: Script = Script::new(include_str!("redis/join.lua"));
 static LEAVE: Script = Script::new(include_str!("redis/leave.lua"));
@@ -182,6 +184,23 @@ impl StateStore for Redis {
     async fn add(&self, key: &str, by: i64, lifetime: Duration) -> Result<i64, Error> {
         let args = vec![by.into(), milliseconds(lifetime).into()];
         integer(&self.run(&ADD, &[self.key(key)], args).await?)
+    }
+
+    async fn allow(&self, key: &str, rate: Rate) -> Result<Allowance, Error> {
+        let args = vec![rate.cost_us().into(), rate.tolerance_us().into()];
+        let answer = array(self.run(&ALLOW, &[self.key(key)], args).await?)?;
+        let [allowed, remaining, retry_us, reset_us] = answer.as_slice() else {
+            return Err(Error::Unexpected(format!(
+                "{} numbers of a rate limit",
+                answer.len()
+            )));
+        };
+        Ok(rate_limit::allowance(
+            integer(allowed)? == 1,
+            integer(remaining)?,
+            integer(retry_us)?,
+            integer(reset_us)?,
+        ))
     }
 
     async fn join(

@@ -59,6 +59,15 @@ impl State {
             Self::Open => "open",
         }
     }
+
+    /// The value of its metric.
+    pub const fn figure(self) -> f64 {
+        match self {
+            Self::Closed => 0.0,
+            Self::HalfOpen => 1.0,
+            Self::Open => 2.0,
+        }
+    }
 }
 
 /// How a call ended.

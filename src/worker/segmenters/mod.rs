@@ -185,23 +185,15 @@ fn watched_breaker(ml: &Ml, surroundings: &Surroundings) -> Breaker {
             push.breaker_changed(instance.unique(), change).await;
         }
     });
-    metrics::breaker_state(NAME, figure(breaker::State::Closed));
+    metrics::breaker_state(NAME, breaker::State::Closed.figure());
     Breaker::new(NAME, breaker_rules(ml), move |change| {
-        metrics::breaker_state(NAME, figure(change.to));
+        metrics::breaker_state(NAME, change.to.figure());
         metrics::breaker_changed(NAME, change.to.name());
         let (from, to) = (change.from.name(), change.to.name());
         tracing::warn!(from, to, "the breaker of the ML service is {to}");
         // A full queue loses what nobody could read so fast; the metric has it.
         let _ = changes.try_send(change);
     })
-}
-
-const fn figure(state: breaker::State) -> f64 {
-    match state {
-        breaker::State::Closed => 0.0,
-        breaker::State::HalfOpen => 1.0,
-        breaker::State::Open => 2.0,
-    }
 }
 
 const fn breaker_rules(ml: &Ml) -> breaker::Rules {

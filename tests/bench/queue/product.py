@@ -107,6 +107,7 @@ class Installation:
             "ops.port": "0",
             "worker.concurrency": "64",
             "shutdown.lame_duck_ms": "0",
+            "rate_limit.enabled": "false",
             "log.filter": "warn",
             **dict(more),
         }

@@ -2,6 +2,7 @@
 
 mod channels;
 mod entries;
+mod limits;
 mod rooms;
 mod sets;
 

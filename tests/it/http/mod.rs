@@ -16,6 +16,7 @@ use spheroctl::http::{
 };
 use spheroctl::kit::instance::InstanceId;
 use spheroctl::kit::lifecycle::Lifecycle;
+use spheroctl::kit::networks::Networks;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, Semaphore};
@@ -55,6 +56,7 @@ async fn start(limits: Limits) -> Server {
         request_timeout: 6 * SHORT,
         body_idle_timeout: SHORT,
         json_bytes_max: 1_000,
+        trusted_proxies: Networks::default(),
     };
     let router = routes(&entered, &gate).route("/readyz", ready_unless_draining(&lifecycle));
     let listener = Listener::bind("127.0.0.1", 0).await.unwrap();

@@ -88,6 +88,18 @@ impl RedisServer {
         format!("127.0.0.1:{}", self.port)
     }
 
+    /// The same as settings of a whole product.
+    pub fn product_settings(&self) -> [(String, String); 3] {
+        [
+            ("redis.enabled".into(), "true".into()),
+            ("redis.url".into(), format!("redis://{}", self.address())),
+            (
+                "redis.command_timeout_ms".into(),
+                COMMAND_TIMEOUT.as_millis().to_string(),
+            ),
+        ]
+    }
+
     /// Settings that lead to it.
     pub fn settings(&self) -> settings::Redis {
         redis_settings(&format!("redis://{}", self.address()), "", COMMAND_TIMEOUT)
