@@ -22,6 +22,7 @@ mod queue_figures;
 mod rate_limit;
 mod results;
 mod roles;
+mod scale_demo;
 mod scaling;
 mod segment;
 mod services;
