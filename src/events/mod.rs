@@ -5,6 +5,7 @@
 
 pub mod envelope;
 mod error;
+pub mod group;
 pub mod log;
 pub mod outbox;
 pub mod partition;
