@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 
 use crate::app::App;
 use crate::db;
-use crate::domain;
 use crate::domain::jobs::{Figures, Jobs};
+use crate::domain::{self, backbone};
 use crate::health::{Check, Health, Identity, Kind, Rules};
 use crate::http::{Limits, Listener, Stack, probes, serve, standard};
 use crate::kit::clock::SystemClock;
@@ -100,6 +100,16 @@ fn add_checks(health: &Health, app: &App) {
     health.add(Check::new("kafka", Kind::Shared, move || {
         let log = log.clone();
         async move { pinged(log.ping().await) }
+    }));
+    let groups = app.groups.clone();
+    health.add(Check::new("groups", Kind::Shared, move || {
+        let groups = groups.clone();
+        async move {
+            match groups.trouble() {
+                Some(trouble) => Err(trouble),
+                None => Ok(json!(groups.all())),
+            }
+        }
     }));
     let (jobs, state) = (app.jobs.clone(), app.state.clone());
     health.add(Check::new("queue", Kind::Shared, move || {
@@ -217,7 +227,7 @@ pub fn announce(started: &Started, ops: SocketAddr) {
 fn figures(app: &App) -> Value {
     let compute = app.compute.state();
     metrics::compute_pool(compute.threads, compute.active, compute.queued);
-    json!({ "compute": compute })
+    json!({ "compute": compute, (backbone::GROUPS): app.groups.all() })
 }
 
 /// Waits for a signal and for everything that was started to end.
