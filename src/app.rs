@@ -9,6 +9,8 @@ use crate::db::Db;
 use crate::domain::images::{self, Uploads};
 use crate::domain::jobs::{self, Jobs};
 use crate::domain::push::Push;
+use crate::events::dead_letters::DeadLetters;
+use crate::events::group::{self, Groups, Turns};
 use crate::events::log::{EventLog, SharedLog, TopicState, kafka, sqlite};
 use crate::events::outbox::OutboxBell;
 use crate::events::relay::Relay;
@@ -65,6 +67,10 @@ pub struct App {
     pub bell: OutboxBell,
     /// What this process says of itself in the list of live ones.
     pub vitals: Vitals,
+    /// How the consumer groups of this process are.
+    pub groups: Groups,
+    /// Which handlers of events may run now.
+    pub turns: Turns,
 }
 
 impl App {
@@ -123,7 +129,27 @@ impl App {
             uploads,
             bell,
             vitals: Vitals::default(),
+            groups: Groups::default(),
+            turns: Turns::default(),
         })
+    }
+
+    /// What consumer groups need.
+    pub fn group_handles(&self) -> group::Handles {
+        group::Handles {
+            db: self.db.clone(),
+            log: self.log.clone(),
+            clock: self.clock.clone(),
+            lifecycle: self.lifecycle.clone(),
+            instance: self.instance.clone(),
+            groups: self.groups.clone(),
+            turns: self.turns.clone(),
+        }
+    }
+
+    /// The dead letters of the event log.
+    pub fn dead_letters(&self) -> DeadLetters {
+        DeadLetters::new(self.db.clone(), self.log.clone(), self.clock.clone())
     }
 
     /// Starts what carries the outbox to the event log, until the process drains.

@@ -4,9 +4,12 @@
 //! Every route with data begins with [`auth::Authenticated`]. What a failure looks like stands in `problems`, paging,
 //! keys and preferences in `conventions`.
 
+mod activity;
 mod auth;
+mod backbone;
 mod conventions;
 mod cookies;
+mod dead_events;
 mod dead_letters;
 mod download;
 mod idempotency;
@@ -38,6 +41,8 @@ use crate::db::Db;
 use crate::domain::images::Uploads;
 use crate::domain::jobs::Jobs;
 use crate::domain::users::{Bearers, Passwords};
+use crate::events::dead_letters::DeadLetters;
+use crate::events::log::SharedLog;
 use crate::files::FileStore;
 use crate::kit::clock::SharedClock;
 use crate::kit::compute::ComputePool;
@@ -71,6 +76,10 @@ pub struct Api {
     pub passwords: Passwords,
     /// Everything that happens to jobs.
     pub jobs: Jobs,
+    /// Facts.
+    pub log: SharedLog,
+    /// Records that no consumer group could handle.
+    pub dead_letters: DeadLetters,
     /// Takes uploads.
     pub uploads: Uploads,
     /// The bytes.
@@ -158,6 +167,12 @@ fn list() -> Vec<Route> {
         delete("/api/v1/projects/{project}/members/{user}", members::remove),
         get("/api/v1/projects/{project}/images", images::list),
         post("/api/v1/projects/{project}/images", uploads::upload).streaming(),
+        get("/api/v1/projects/{project}/activity", activity::list),
+        get(
+            "/api/v1/projects/{project}/statistics",
+            activity::of_project,
+        ),
+        get("/api/v1/users/me/statistics", activity::own),
         get("/api/v1/images/{image}", images::show),
         get("/api/v1/images/{image}/file", download::original).streaming(),
         get("/api/v1/images/{image}/preview.png", previews::preview),
@@ -183,6 +198,13 @@ fn list() -> Vec<Route> {
             dead_letters::replay_one,
         ),
     ];
+    routes.extend([
+        get("/api/v1/kafka/metrics", backbone::show),
+        get("/api/v1/dead-letters/events", dead_events::list),
+        post("/api/v1/dead-letters/events/replay", dead_events::replay),
+        post("/api/v1/dead-letters/events/purge", dead_events::purge),
+        get("/api/v1/dead-letters/events/{letter}", dead_events::show),
+    ]);
     routes.extend(results::FORMS.iter().map(results::Form::route));
     routes
 }

@@ -1,6 +1,7 @@
 //! What a domain operation can answer instead of its result, named by what the caller can do about it.
 
 use crate::db::{self, Transient};
+use crate::events::group::HandlerError;
 use crate::{events, files, segment, state};
 
 /// A refused or failed operation.
@@ -113,6 +114,30 @@ impl Transient for Error {
             Self::Db(error) => error.is_transient(),
             Self::Events(events::Error::Db(error)) => error.is_transient(),
             _ => false,
+        }
+    }
+}
+
+/// What is wrong with an event's effect: a refusal is final, a service that is away costs no attempt.
+impl From<Error> for HandlerError {
+    fn from(error: Error) -> Self {
+        let text = error.to_string();
+        match error {
+            Error::Db(error) | Error::Events(events::Error::Db(error)) => Self::Db(error),
+            Error::State(_) | Error::Events(events::Error::Log(_)) => Self::Unavailable(text),
+            Error::Events(_) | Error::Files(_) | Error::InFlight | Error::Internal(_) => {
+                Self::Failed(text)
+            }
+            Error::NotFound { .. }
+            | Error::Forbidden(_)
+            | Error::Invalid { .. }
+            | Error::Conflict(_)
+            | Error::BadImage { .. }
+            | Error::TooLarge { .. }
+            | Error::QuotaExceeded { .. }
+            | Error::QueueFull { .. }
+            | Error::IdempotencyMismatch
+            | Error::Fenced(_) => Self::Refused(text),
         }
     }
 }

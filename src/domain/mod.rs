@@ -2,6 +2,8 @@
 //! a status code or a socket. Slices meet through their `mod.rs`, never through another's store.
 
 pub mod access;
+pub mod activity;
+pub mod backbone;
 mod error;
 pub mod files;
 pub mod idempotency;

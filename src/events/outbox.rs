@@ -5,6 +5,7 @@ pub(super) mod store;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use tokio::sync::Notify;
 
 use super::partition::shard_of;
@@ -25,6 +26,15 @@ pub async fn stage(tx: &mut Tx, events: &[Event]) -> Result<(), Error> {
     }
     let rows: Vec<_> = events.iter().map(row).collect::<Result<_, _>>()?;
     store::insert(tx, &rows).await
+}
+
+/// When the oldest event was staged that the log does not hold yet; none where it holds all.
+///
+/// # Errors
+/// When the database fails.
+pub async fn oldest_waiting(tx: &mut Tx) -> Result<Option<DateTime<Utc>>, Error> {
+    let shards = store::waiting(tx).await?;
+    Ok(shards.into_iter().map(|shard| shard.oldest).min())
 }
 
 /// Tells the relay of this process that rows were committed. It only shortens the relay's wait: a forgotten ring costs

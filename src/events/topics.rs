@@ -50,6 +50,12 @@ pub fn dead_letters_of(topic: &str) -> String {
     format!("dlq.{topic}")
 }
 
+/// How long a record of facts is kept at most, in milliseconds.
+pub fn longest_retention_ms() -> i64 {
+    let days = TABLE.iter().map(|(_, _, days)| *days);
+    days.max().unwrap_or_default() * DAY_MS
+}
+
 fn topic(name: String, partitions: i32, days: i64) -> Topic {
     Topic {
         name,

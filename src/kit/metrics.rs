@@ -179,3 +179,60 @@ pub fn ml_images(count: usize) {
 pub fn ml_fallback() {
     counter!("spheroctl_ml_fallbacks_total").increment(1);
 }
+
+/// Records behind the committed position of a partition that this process reads; 0 once it does not.
+pub fn consumer_lag(group: &str, topic: &str, partition: i32, records: i64) {
+    gauge!("spheroctl_kafka_consumer_lag_records",
+        "group" => group.to_owned(), "topic" => topic.to_owned(), "partition" => partition.to_string())
+    .set(records as f64);
+}
+
+/// Records that a group has read and not done yet.
+pub fn group_in_flight(group: &str, records: usize) {
+    gauge!("spheroctl_kafka_records_in_flight", "group" => group.to_owned()).set(records as f64);
+}
+
+/// Lanes of a group that stand still because the dead letters cannot be written.
+pub fn group_stalled(group: &str, lanes: usize) {
+    gauge!("spheroctl_dlq_stalled", "group" => group.to_owned()).set(lanes as f64);
+}
+
+/// Whether a group stays out because too many records died: 1 or 0.
+pub fn group_stopped(group: &str, stopped: bool) {
+    gauge!("spheroctl_kafka_group_stopped", "group" => group.to_owned()).set(if stopped {
+        1.0
+    } else {
+        0.0
+    });
+}
+
+/// Partitions that were `assigned`, `revoked` or `lost`.
+pub fn group_rebalanced(group: &str, what: &'static str) {
+    counter!("spheroctl_kafka_rebalances_total", "group" => group.to_owned(), "what" => what)
+        .increment(1);
+}
+
+/// A member that was replaced because its stream failed or fell silent.
+pub fn group_rejoined(group: &str) {
+    counter!("spheroctl_kafka_rejoins_total", "group" => group.to_owned()).increment(1);
+}
+
+/// A commit of positions: `committed`, `fenced` or `failed`.
+pub fn group_committed(group: &str, outcome: &'static str) {
+    counter!("spheroctl_kafka_commits_total", "group" => group.to_owned(), "outcome" => outcome)
+        .increment(1);
+}
+
+/// A transaction in which a group handled events: `done` or `failed`, and how many there were.
+pub fn events_handled(group: &str, outcome: &'static str, events: usize, took: Duration) {
+    histogram!("spheroctl_event_handling_seconds", "group" => group.to_owned(), "outcome" => outcome)
+        .record(took.as_secs_f64());
+    counter!("spheroctl_events_total", "group" => group.to_owned(), "outcome" => outcome)
+        .increment(events as u64);
+}
+
+/// A record that went to the dead letters.
+pub fn dlq_record(topic: &str, group: &str) {
+    counter!("spheroctl_dlq_records_total", "topic" => topic.to_owned(), "group" => group.to_owned())
+        .increment(1);
+}

@@ -1,6 +1,7 @@
 //! `spheroctl dlq`: what failed for good, from the machine's own command line.
 
 pub mod args;
+mod events;
 mod jobs;
 
 use std::process::ExitCode;
@@ -20,6 +21,7 @@ pub async fn run(args: DlqArgs, settings: Settings) -> anyhow::Result<ExitCode> 
     let app = App::open(settings, SystemClock::shared(), Lifecycle::new()).await?;
     let done = match args.kind {
         DlqKind::Jobs { action } => jobs::run(&app, action, args.json).await,
+        DlqKind::Events { action } => events::run(&app, action, args.json).await,
     };
     app.close().await;
     done

@@ -57,6 +57,8 @@ fn api(app: &App, role: Role) -> anyhow::Result<Api> {
         sign_in_codes: SignInCodes::new(app.state.clone()),
         passwords: Passwords::new(auth.password_hashes_at_once)?,
         jobs: app.jobs.clone(),
+        log: app.log.clone(),
+        dead_letters: app.dead_letters(),
         uploads: app.uploads.clone(),
         files: app.files.clone(),
         compute: app.compute.clone(),

@@ -15,6 +15,7 @@ use crate::roles::args::StandaloneArgs;
 use crate::roles::start::{self, Role, Started};
 use crate::roles::{output, serve, sign_in_link, worker};
 use crate::settings::Settings;
+use crate::worker::consumers;
 
 /// The account that the first start makes.
 const ADMIN_EMAIL: &str = "admin@localhost";
@@ -66,6 +67,7 @@ impl Running {
         let address = start::serve_public(&started, routes, &http.host, http.port).await?;
         started.app.start_relay();
         worker::start_watched(&started)?;
+        consumers::start(&started.app)?;
         start::announce(&started, ops);
         let (state, listener) = (started.app.state.clone(), address.to_string());
         let sign_in_link =

@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 
 use crate::app::App;
 use crate::db;
-use crate::domain;
 use crate::domain::jobs::{Figures, Jobs};
+use crate::domain::{self, backbone};
 use crate::health::{Check, Health, Identity, Kind, Rules};
 use crate::http::{Limits, Listener, Stack, probes, serve, standard};
 use crate::kit::clock::SystemClock;
@@ -101,6 +101,16 @@ fn add_checks(health: &Health, app: &App) {
     health.add(Check::new("kafka", Kind::Shared, move || {
         let log = log.clone();
         async move { pinged(log.ping().await) }
+    }));
+    let groups = app.groups.clone();
+    health.add(Check::new("groups", Kind::Shared, move || {
+        let groups = groups.clone();
+        async move {
+            match groups.trouble() {
+                Some(trouble) => Err(trouble),
+                None => Ok(json!(groups.all())),
+            }
+        }
     }));
     let (jobs, state) = (app.jobs.clone(), app.state.clone());
     health.add(Check::new("queue", Kind::Shared, move || {
@@ -210,6 +220,9 @@ pub fn announce(started: &Started, ops: SocketAddr) {
         metrics::compute_pool(state.threads, state.active, state.queued);
         json!(state)
     });
+    let groups = app.groups.clone();
+    app.vitals
+        .add(backbone::GROUPS, move || json!(groups.all()));
     let line = move || Instance {
         figures: app.vitals.read(),
         instance: app.instance.unique().to_owned(),

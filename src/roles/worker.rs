@@ -1,4 +1,4 @@
-//! `spheroctl worker`: takes segmentation jobs from the queue, relays the outbox, does the periodic tasks. Publishes no
+//! `spheroctl worker`: takes segmentation jobs from the queue, relays the outbox, is a member of consumer groups, does the periodic tasks. Publishes no
 //! port but the operator listener's.
 
 use std::process::ExitCode;
@@ -12,7 +12,7 @@ use crate::domain::scaling;
 use crate::roles::args::WorkerArgs;
 use crate::roles::start::{self, Role, Started};
 use crate::settings::Settings;
-use crate::worker::{Pages, Rules, Segmenters, Surroundings, Upkeep, Worker};
+use crate::worker::{Pages, Rules, Segmenters, Surroundings, Upkeep, Worker, consumers};
 
 /// Runs the command.
 ///
@@ -23,6 +23,7 @@ pub async fn run(_args: WorkerArgs, settings: Settings) -> anyhow::Result<ExitCo
     let ops = start::serve_ops(&started).await?;
     started.app.start_relay();
     start_watched(&started)?;
+    consumers::start(&started.app)?;
     start::announce(&started, ops);
     start::end(&started).await
 }

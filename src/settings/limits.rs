@@ -72,6 +72,7 @@ pub(super) const RANGES: &[(&str, i64, i64)] = &[
     ("queue.wait_max_ms", 1, DAY_MS),
     ("queue.keep_ended_s", 0, 10 * YEAR_S),
     ("worker.concurrency", 1, 1_000),
+    ("worker.handlers_at_once", 1, 100),
     ("worker.poll_interval_ms", 1, DAY_MS),
     ("worker.job_timeout_ms", 1, DAY_MS),
     ("scaling.utilisation_max_percent", 1, 100),

@@ -312,6 +312,10 @@ pub struct Worker {
     pub job_timeout_ms: u64,
     /// The lanes that this process serves.
     pub lanes: Lanes,
+    /// The consumer groups that this process is a member of, with commas between; `all`, or empty for none.
+    pub groups: String,
+    /// Transactions of one consumer group at once; each takes a database connection.
+    pub handlers_at_once: usize,
 }
 
 /// How many workers there should be: what `spheroctl_workers_wanted` and `GET /api/v1/scaling/info` say.

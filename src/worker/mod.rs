@@ -5,8 +5,10 @@
 //! * `suspects`: jobs that may have killed a process run alone.
 //! * `running`: what runs here now, and how to interrupt it.
 //! * `segmenters`: who finds the objects, here or behind HTTP.
+//! * `consumers`: the consumer groups of the event log.
 //! * `upkeep`: everything periodic that some worker must do (reap, reconcile, expire).
 
+pub mod consumers;
 mod running;
 mod segmenters;
 mod suspects;

@@ -8,7 +8,8 @@ use bytes::Bytes;
 use crate::db::{Db, run_tx};
 use crate::domain::jobs::{Figures, Jobs};
 use crate::domain::scaling::{self, Advice};
-use crate::domain::{Error, idempotency, leftovers};
+use crate::domain::{Error, activity, idempotency, leftovers};
+use crate::events::inbox;
 use crate::events::log::SharedLog;
 use crate::files::FileStore;
 use crate::kit::clock::SharedClock;
@@ -19,6 +20,11 @@ use crate::state::{SharedState, When};
 /// Idempotency records are looked through this often, and so many are deleted at once.
 const EXPIRE_INTERVAL: Duration = Duration::from_secs(600);
 const EXPIRE_MAX: u32 = 1_000;
+/// The feeds of projects go back so far, 90 days.
+const ACTIVITY_AGE: Duration = Duration::from_secs(90 * 86_400);
+/// Rows of the inbox and lines of feeds that are deleted at once, and how often that is repeated in one round.
+const CONSUMED_MAX: u32 = 5_000;
+const CONSUMED_ROUNDS: u32 = 20;
 /// Rows of ended jobs that are old enough are removed this often.
 const FORGET_INTERVAL: Duration = Duration::from_secs(600);
 /// How the queue is, is counted this often: an interval of scrapes.
@@ -141,7 +147,8 @@ impl Upkeep {
                     .map_err(crate::events::Error::from)?;
                 run_tx!(self.db, "idempotency.expire", |tx| -> Result<(), Error> {
                     idempotency::expire(tx, now, EXPIRE_MAX).await.map(drop)
-                })
+                })?;
+                self.expire_consumed().await
             }
             Task::Forget => self.jobs.forget_ended().await.map(drop),
             Task::Count => {
@@ -164,6 +171,21 @@ impl Upkeep {
                 tokio::try_join!(Figures::kept(&*self.state), Advice::kept(&*self.state))?;
             figures.iter().for_each(Figures::show);
             advice.iter().for_each(Advice::show);
+        }
+        Ok(())
+    }
+
+    /// What the consumer groups have left: inbox rows that no record can ask for any more, and old lines of feeds.
+    async fn expire_consumed(&self) -> Result<(), Error> {
+        let before = self.clock.now() - ACTIVITY_AGE;
+        for _ in 0..CONSUMED_ROUNDS {
+            let removed = run_tx!(self.db, "inbox.expire", |tx| -> Result<u64, Error> {
+                let inbox = inbox::expire(tx, &*self.clock, CONSUMED_MAX).await?;
+                Ok(inbox.max(activity::expire(tx, before, CONSUMED_MAX).await?))
+            })?;
+            if removed < u64::from(CONSUMED_MAX) {
+                break;
+            }
         }
         Ok(())
     }

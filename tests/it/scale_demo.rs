@@ -24,10 +24,23 @@ async fn a_copy_of_each_role_dies_and_nothing_is_lost_or_done_twice() {
     let told = String::from_utf8_lossy(&output.stderr);
     let found: Value = serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|error| panic!("no report ({error}):\n{told}"));
-    assert_eq!(found["killed"].as_object().map(serde_json::Map::len), Some(3));
+    assert_eq!(
+        found["killed"].as_object().map(serde_json::Map::len),
+        Some(3)
+    );
     assert_eq!(found["jobs"]["lost"], 0, "{found:#}");
     assert_eq!(found["jobs"]["twice"], 0, "{found:#}");
-    assert_eq!(found["requests"]["failed"], serde_json::json!([]), "{found:#}");
-    assert!(found["jobs"]["acknowledged"].as_u64() > Some(0), "{found:#}");
-    assert_eq!(found["spread"].as_object().map(serde_json::Map::len), Some(2));
+    assert_eq!(
+        found["requests"]["failed"],
+        serde_json::json!([]),
+        "{found:#}"
+    );
+    assert!(
+        found["jobs"]["acknowledged"].as_u64() > Some(0),
+        "{found:#}"
+    );
+    assert_eq!(
+        found["spread"].as_object().map(serde_json::Map::len),
+        Some(2)
+    );
 }

@@ -99,6 +99,8 @@ pub enum Delivered {
     Assigned(Vec<Partition>),
     /// These are about to go to another member. Positions committed before the next call of `next` still count.
     Revoked(Vec<Partition>),
+    /// These went to another member already: nothing of them may be committed.
+    Lost(Vec<Partition>),
 }
 
 /// A topic to ensure.
@@ -233,6 +235,13 @@ pub trait EventLog: Send + Sync + std::fmt::Debug + 'static {
 pub trait Subscription: Send + std::fmt::Debug {
     /// The next delivery; waits for one. Cancel-safe: nothing is lost when the future is dropped.
     async fn next(&mut self) -> Result<Delivered, Error>;
+
+    /// Delivers nothing more of these partitions of the member until [`Subscription::resume`], and forgets what was
+    /// fetched ahead: it is fetched again. Hence for waits of a second or more only.
+    fn pause(&mut self, partitions: &[Partition]) -> Result<(), Error>;
+
+    /// Goes on with these partitions of the member; those that were not paused stay as they are.
+    fn resume(&mut self, partitions: &[Partition]) -> Result<(), Error>;
 
     /// Commits positions (the next offsets to read), durably.
     async fn commit(&mut self, positions: &[(Partition, i64)]) -> Result<(), Error>;

@@ -99,7 +99,12 @@ impl Member {
                 if lost || revoked.is_empty() {
                     self.release()?;
                 }
-                Ok((!revoked.is_empty()).then_some(Delivered::Revoked(revoked)))
+                let told = if lost {
+                    Delivered::Lost
+                } else {
+                    Delivered::Revoked
+                };
+                Ok((!revoked.is_empty()).then(|| told(revoked)))
             }
         }
     }
@@ -111,6 +116,15 @@ impl Member {
             .iter()
             .map(|it| partition(it.topic(), it.partition()))
             .collect()
+    }
+
+    /// Those of these partitions that are held.
+    fn list_of_held(&self, partitions: &[Partition]) -> TopicPartitionList {
+        let mut list = TopicPartitionList::with_capacity(partitions.len());
+        for partition in partitions.iter().filter(|it| self.held.contains(it)) {
+            list.add_partition(&self.names.topic(&partition.topic), partition.number);
+        }
+        list
     }
 
     fn list(&self, positions: &[(Partition, i64)]) -> Result<TopicPartitionList, Error> {
@@ -175,6 +189,16 @@ impl Subscription for Member {
                 Err(error) => self.judge(&error)?,
             }
         }
+    }
+
+    fn pause(&mut self, partitions: &[Partition]) -> Result<(), Error> {
+        let list = self.list_of_held(partitions);
+        self.consumer()?.pause(&list).map_err(unavailable)
+    }
+
+    fn resume(&mut self, partitions: &[Partition]) -> Result<(), Error> {
+        let list = self.list_of_held(partitions);
+        self.consumer()?.resume(&list).map_err(unavailable)
     }
 
     async fn commit(&mut self, positions: &[(Partition, i64)]) -> Result<(), Error> {

@@ -53,6 +53,8 @@ struct Held {
     next: i64,
     /// It must be released; nothing more is fetched.
     leaving: bool,
+    /// Nothing is fetched until it is resumed.
+    paused: bool,
 }
 
 impl Member {
@@ -122,6 +124,7 @@ impl Member {
                     epoch: mine.epoch,
                     next: mine.position,
                     leaving: mine.leaving,
+                    paused: false,
                 };
                 self.incoming.entry(partition).or_insert(held).leaving = mine.leaving;
             }
@@ -133,12 +136,13 @@ impl Member {
 
     /// What must be told before the next record. Nothing is awaited between taking it and answering it.
     fn announcement(&mut self) -> Option<Delivered> {
+        if !self.lost.is_empty() {
+            return Some(Delivered::Lost(std::mem::take(&mut self.lost)));
+        }
         let leaving = self.held.iter().filter(|(_, held)| held.leaving);
         self.releasing = leaving.map(|(partition, _)| partition.clone()).collect();
-        if !self.releasing.is_empty() || !self.lost.is_empty() {
-            let mut revoked = std::mem::take(&mut self.lost);
-            revoked.extend(self.releasing.iter().cloned());
-            return Some(Delivered::Revoked(revoked));
+        if !self.releasing.is_empty() {
+            return Some(Delivered::Revoked(self.releasing.clone()));
         }
         if self.incoming.is_empty() {
             return None;
@@ -189,7 +193,7 @@ impl Member {
             else {
                 continue;
             };
-            if held.leaving || held.next >= *end || bytes > AHEAD_BYTES_MAX {
+            if held.leaving || held.paused || held.next >= *end || bytes > AHEAD_BYTES_MAX {
                 continue;
             }
             let records = records::read(tx, &partition, held.next, FETCH_MAX).await?;
@@ -240,6 +244,27 @@ impl Subscription for Member {
                 let _ = tokio::time::timeout(POLL_INTERVAL, changed).await;
             }
         }
+    }
+
+    fn pause(&mut self, partitions: &[Partition]) -> Result<(), Error> {
+        for (partition, held) in &mut self.held {
+            if partitions.contains(partition) {
+                held.paused = true;
+                let ahead = self.ahead.iter().find(|it| it.partition == *partition);
+                held.next = ahead.map_or(held.next, |record| record.offset);
+            }
+        }
+        self.ahead.retain(|it| !partitions.contains(&it.partition));
+        Ok(())
+    }
+
+    fn resume(&mut self, partitions: &[Partition]) -> Result<(), Error> {
+        for partition in partitions {
+            if let Some(held) = self.held.get_mut(partition) {
+                held.paused = false;
+            }
+        }
+        Ok(())
     }
 
     async fn commit(&mut self, positions: &[(Partition, i64)]) -> Result<(), Error> {

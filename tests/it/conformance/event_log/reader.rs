@@ -52,6 +52,7 @@ impl Reader {
                 }
                 self.held.retain(|it| !partitions.contains(it));
             }
+            Delivered::Lost(partitions) => self.held.retain(|it| !partitions.contains(it)),
         }
     }
 

@@ -1,0 +1,157 @@
+//! What the runner of a group and the servers of its lanes share.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures::FutureExt;
+use parking_lot::Mutex;
+use tokio::sync::{Notify, Semaphore};
+use tokio_util::sync::CancellationToken;
+
+use super::figures::{GroupFigures, Groups};
+use super::flood::FloodGuard;
+use super::handler::{Handler, HandlerError};
+use super::turns::Turns;
+use crate::db::run_tx;
+use crate::events::Event;
+use crate::events::inbox::Inbox;
+use crate::events::log::SharedLog;
+use crate::kit::clock::SharedClock;
+use crate::kit::lifecycle::Lifecycle;
+use crate::kit::metrics;
+
+/// A handler that takes longer than this for a transaction, or for what follows it, has failed.
+const HANDLER_MAX: Duration = Duration::from_secs(30);
+
+/// A commit is due after so many completed records, or with the next tick.
+const COMMIT_AFTER: usize = 500;
+
+/// What the parts of one group in one process share.
+#[derive(Debug)]
+pub(super) struct Core {
+    pub handler: Arc<dyn Handler>,
+    pub inbox: Inbox,
+    pub log: SharedLog,
+    pub clock: SharedClock,
+    pub lifecycle: Lifecycle,
+    pub groups: Groups,
+    pub turns: Turns,
+    /// The unique name of this instance.
+    pub instance: String,
+    /// Transactions at once.
+    pub permits: Arc<Semaphore>,
+    /// Room came where there was none, or a commit is due.
+    pub changed: Notify,
+    /// Too many records died.
+    pub flooded: CancellationToken,
+    pub completed: AtomicUsize,
+    pub flood: Mutex<FloodGuard>,
+}
+
+/// A transaction of one or more events that did not commit.
+#[derive(Debug)]
+pub(super) struct Broken {
+    /// Which of them was being handled; none where none was.
+    pub culprit: Option<usize>,
+    pub error: HandlerError,
+}
+
+impl Core {
+    pub fn name(&self) -> &'static str {
+        self.handler.name()
+    }
+
+    pub fn change(&self, change: impl FnOnce(&mut GroupFigures)) {
+        self.groups.change(self.name(), change);
+    }
+
+    pub fn note_error(&self, error: &str) {
+        let now = self.clock.now();
+        self.change(|figures| {
+            figures.last_error = Some(error.to_owned());
+            figures.last_error_at = Some(now);
+        });
+    }
+
+    /// Records are done: handled, or buried.
+    pub fn note_completed(&self, handled: usize, dead: usize) {
+        self.change(|figures| {
+            figures.handled += handled as u64;
+            figures.dead_letters += dead as u64;
+        });
+        if self.flood.lock().note(handled, dead) {
+            self.flooded.cancel();
+        }
+        let before = self.completed.fetch_add(handled + dead, Ordering::Relaxed);
+        if before < COMMIT_AFTER && before + handled + dead >= COMMIT_AFTER {
+            self.changed.notify_one();
+        }
+    }
+
+    /// Whether so many were completed since the last commit that one is due.
+    pub fn is_commit_due(&self) -> bool {
+        self.completed.load(Ordering::Relaxed) >= COMMIT_AFTER
+    }
+
+    /// Handles events in one transaction, in which they are marked as done.
+    pub async fn handle(&self, events: &[&Event]) -> Result<(), Broken> {
+        let ids: Vec<_> = events.iter().map(|event| event.id).collect();
+        let current = AtomicUsize::new(usize::MAX);
+        let work = async {
+            run_tx!(self.inbox.db(), "inbox.handle", |tx| -> Result<
+                (),
+                HandlerError,
+            > {
+                current.store(usize::MAX, Ordering::Relaxed);
+                let open = self.inbox.finish(tx, &ids).await?;
+                for (at, event) in events.iter().enumerate() {
+                    if open.contains(&event.id) {
+                        current.store(at, Ordering::Relaxed);
+                        self.handler.handle(tx, event).await?;
+                    }
+                }
+                current.store(usize::MAX, Ordering::Relaxed);
+                Ok(())
+            })
+        };
+        let started = tokio::time::Instant::now();
+        let outcome = bounded(work).await;
+        let label = if outcome.is_ok() { "done" } else { "failed" };
+        metrics::events_handled(self.name(), label, events.len(), started.elapsed());
+        outcome.map_err(|error| {
+            let current = current.load(Ordering::Relaxed);
+            Broken {
+                culprit: (current < events.len()).then_some(current),
+                error,
+            }
+        })
+    }
+
+    /// The effect outside of the database.
+    pub async fn committed(&self, event: &Event) -> Result<(), HandlerError> {
+        bounded(self.handler.committed(event)).await
+    }
+}
+
+/// The handler's outcome; a panic and silence are failures.
+async fn bounded(work: impl Future<Output = Result<(), HandlerError>>) -> Result<(), HandlerError> {
+    // What a panic leaves behind is a transaction, which is rolled back with its connection.
+    let work = AssertUnwindSafe(tokio::time::timeout(HANDLER_MAX, work)).catch_unwind();
+    match work.await {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(_)) => Err(HandlerError::Failed(format!(
+            "not done after {} s",
+            HANDLER_MAX.as_secs()
+        ))),
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+            let text = text.unwrap_or("without words");
+            Err(HandlerError::Failed(format!(
+                "the handler panicked: {text}"
+            )))
+        }
+    }
+}

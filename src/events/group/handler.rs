@@ -1,0 +1,87 @@
+//! What a consumer group does with an event: one implementation per group.
+
+use async_trait::async_trait;
+
+use crate::db::{self, Transient, Tx};
+use crate::events::Event;
+
+/// The work of one consumer group. The group runner sees to everything else: order per key, attempts, the inbox, dead
+/// letters, commits.
+///
+/// * [`handle`](Handler::handle) does its effect in the transaction that it is given, in which the event is marked as
+///   done: both happen or neither, once per group. It opens no other transaction and awaits nothing but the `tx`.
+/// * [`committed`](Handler::committed) is for effects outside of the database. It runs after that commit and again when
+///   the record is delivered again, so that a process killed in between loses nothing: at least once, hence it must be
+///   idempotent by [`Event::id`]. The position moves on only after it.
+///
+/// Events of one key come in order and one at a time; those of different keys side by side. Events of types that do not
+/// concern the group come as well: answer `Ok(())`.
+#[async_trait]
+pub trait Handler: Send + Sync + std::fmt::Debug + 'static {
+    /// The group's name without the prefix of the settings, such as `projector`. Frozen with the first record: the
+    /// positions and the inbox belong to it.
+    fn name(&self) -> &'static str;
+
+    /// The topics that the group reads, of [`crate::events::topics`].
+    fn topics(&self) -> &'static [&'static str];
+
+    /// The effect of `event`, written with `tx`. May be run several times; what a failed run wrote is rolled back. Runs
+    /// for several events may share one transaction, which is then repeated for each when one fails.
+    async fn handle(&self, tx: &mut Tx, event: &Event) -> Result<(), HandlerError>;
+
+    /// The effect of `event` outside of the database.
+    async fn committed(&self, event: &Event) -> Result<(), HandlerError> {
+        let _ = event;
+        Ok(())
+    }
+}
+
+/// Why an event was not handled, named by what happens to it.
+#[derive(Debug, thiserror::Error)]
+pub enum HandlerError {
+    /// It can never be handled: to the dead letters at once.
+    #[error("{0}")]
+    Refused(String),
+    /// This attempt failed; after three the event goes to the dead letters.
+    #[error("{0}")]
+    Failed(String),
+    /// Something that the handler needs is away: no attempt is used, and the events of the same lane wait.
+    #[error("{0}")]
+    Unavailable(String),
+    /// The database failed: away as [`HandlerError::Unavailable`], else as [`HandlerError::Failed`].
+    #[error(transparent)]
+    Db(#[from] db::Error),
+}
+
+impl HandlerError {
+    /// Whether something that is needed is away, so that the event is not to blame.
+    pub const fn is_outage(&self) -> bool {
+        match self {
+            Self::Unavailable(_) => true,
+            Self::Db(error) => matches!(
+                error,
+                db::Error::Unavailable(_)
+                    | db::Error::Unreachable { .. }
+                    | db::Error::PoolExhausted
+                    | db::Error::Conflict(_)
+            ),
+            Self::Refused(_) | Self::Failed(_) => false,
+        }
+    }
+
+    /// The class that the dead letter shows.
+    pub const fn class(&self) -> &'static str {
+        match self {
+            Self::Refused(_) => "refused",
+            Self::Failed(_) => "failed",
+            Self::Unavailable(_) => "unavailable",
+            Self::Db(_) => "database",
+        }
+    }
+}
+
+impl Transient for HandlerError {
+    fn is_transient(&self) -> bool {
+        matches!(self, Self::Db(error) if error.is_transient())
+    }
+}

@@ -1,0 +1,133 @@
+//! The lanes of one partition: records of one key share a lane and go in order, one batch of a lane at a time; lanes go
+//! side by side.
+
+use std::collections::VecDeque;
+
+use crate::events::partition::LANES;
+
+/// What waits in each lane, and which lanes are served.
+#[derive(Debug)]
+pub struct Lanes<T> {
+    lanes: Vec<Lane<T>>,
+    served: usize,
+}
+
+#[derive(Debug)]
+struct Lane<T> {
+    waiting: VecDeque<T>,
+    is_served: bool,
+}
+
+impl<T> Default for Lanes<T> {
+    fn default() -> Self {
+        let lane = || Lane {
+            waiting: VecDeque::new(),
+            is_served: false,
+        };
+        Self {
+            lanes: std::iter::repeat_with(lane).take(LANES as usize).collect(),
+            served: 0,
+        }
+    }
+}
+
+impl<T> Lanes<T> {
+    /// Puts an item behind the others of its lane, a number below [`LANES`]. True when nobody serves the lane: the
+    /// caller does from now on, with [`Lanes::take`] until there is nothing.
+    pub fn push(&mut self, lane: usize, item: T) -> bool {
+        let lane = &mut self.lanes[lane];
+        lane.waiting.push_back(item);
+        let begins = !std::mem::replace(&mut lane.is_served, true);
+        self.served += usize::from(begins);
+        begins
+    }
+
+    /// The first items of a lane that the caller serves, at most `max`. None where there is nothing: the lane is not
+    /// served any more.
+    pub fn take(&mut self, lane: usize, max: usize) -> Option<Vec<T>> {
+        let lane = &mut self.lanes[lane];
+        if lane.waiting.is_empty() {
+            lane.is_served = false;
+            self.served -= 1;
+            return None;
+        }
+        let count = lane.waiting.len().min(max);
+        Some(lane.waiting.drain(..count).collect())
+    }
+
+    /// Drops what waits; what was taken goes on.
+    pub fn clear(&mut self) {
+        for lane in &mut self.lanes {
+            lane.waiting.clear();
+        }
+    }
+
+    /// Whether a lane is served.
+    pub const fn is_busy(&self) -> bool {
+        self.served > 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Push(usize),
+        Take(usize, usize),
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let step = prop_oneof![
+            (0..LANES as usize).prop_map(Step::Push),
+            (0_usize..16, 1_usize..4).prop_map(|(which, max)| Step::Take(which, max)),
+        ];
+        prop::collection::vec(step, 1..300)
+    }
+
+    proptest! {
+        #[test]
+        fn each_lane_gives_its_items_in_order_to_the_one_who_serves_it(steps in steps()) {
+            let mut lanes = Lanes::default();
+            let mut served = BTreeSet::new();
+            let (mut pushed, mut given) = ([0; LANES as usize], [0; LANES as usize]);
+            for step in steps {
+                match step {
+                    Step::Push(lane) => {
+                        prop_assert_eq!(lanes.push(lane, pushed[lane]), served.insert(lane));
+                        pushed[lane] += 1;
+                    }
+                    Step::Take(which, max) => {
+                        let Some(lane) = served.iter().nth(which).copied() else { continue };
+                        let Some(items) = lanes.take(lane, max) else {
+                            prop_assert_eq!(given[lane], pushed[lane]);
+                            served.remove(&lane);
+                            continue;
+                        };
+                        prop_assert!(!items.is_empty() && items.len() <= max);
+                        for item in items {
+                            prop_assert_eq!(item, given[lane]);
+                            given[lane] += 1;
+                        }
+                    }
+                }
+                prop_assert_eq!(lanes.is_busy(), !served.is_empty());
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_cleared_is_not_given() {
+        let mut lanes = Lanes::default();
+        assert!(lanes.push(3, "first"));
+        assert!(!lanes.push(3, "second"));
+        lanes.clear();
+        assert_eq!(lanes.take(3, 10), None);
+        assert!(!lanes.is_busy());
+    }
+}
