@@ -1,5 +1,8 @@
 //! The WebSocket gateway. This version has its listener, probes and drain, and refuses connections with the reason.
 
+pub mod frame;
+pub mod protocol;
+
 use axum::Router;
 use axum::routing::any;
 use http::StatusCode;
