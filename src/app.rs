@@ -1,6 +1,7 @@
 //! The handles that every role gets, built once from the settings; the only place that chooses between backends.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -62,6 +63,8 @@ pub struct App {
     pub uploads: Uploads,
     /// Wakes the relay.
     pub bell: OutboxBell,
+    /// Open connections of the realtime gateway, where this process has one.
+    pub sockets: Arc<AtomicUsize>,
 }
 
 impl App {
@@ -119,6 +122,7 @@ impl App {
             push,
             uploads,
             bell,
+            sockets: Arc::default(),
         })
     }
 

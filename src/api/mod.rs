@@ -13,7 +13,6 @@ mod idempotency;
 mod images;
 mod jobs;
 mod members;
-mod origin;
 mod previews;
 mod problems;
 mod projects;

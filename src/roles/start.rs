@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -217,7 +218,8 @@ pub fn announce(started: &Started, ops: SocketAddr) {
 fn figures(app: &App) -> Value {
     let compute = app.compute.state();
     metrics::compute_pool(compute.threads, compute.active, compute.queued);
-    json!({ "compute": compute })
+    let sockets = app.sockets.load(Ordering::Relaxed);
+    json!({ "compute": compute, "sockets": sockets })
 }
 
 /// Waits for a signal and for everything that was started to end.

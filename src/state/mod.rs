@@ -8,7 +8,7 @@
 //! * *channel*: a name that messages are published to; nothing is kept for those who come later, unless it is posted
 //!   ([`feed`]).
 
-mod fanout;
+pub(crate) mod fanout;
 pub mod feed;
 pub mod instances;
 pub mod memory;
