@@ -1,6 +1,7 @@
 //! The handles that every role gets, built once from the settings; the only place that chooses between backends.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -71,6 +72,8 @@ pub struct App {
     pub groups: Groups,
     /// Which handlers of events may run now.
     pub turns: Turns,
+    /// Open connections of the realtime gateway, where this process has one.
+    pub sockets: Arc<AtomicUsize>,
 }
 
 impl App {
@@ -131,6 +134,7 @@ impl App {
             vitals: Vitals::default(),
             groups: Groups::default(),
             turns: Turns::default(),
+            sockets: Arc::default(),
         })
     }
 

@@ -119,7 +119,7 @@ class Api(Client):
         return seen
 
     def user(self):
-        return self.ask("GET", "/api/v1/session")["user"]["id"]
+        return self.ask("GET", "/api/v1/session")["id"]
 
     def upload(self, images):
         """A project with these images: its id and theirs."""

@@ -8,10 +8,10 @@ use http::{HeaderMap, HeaderValue, Method, header};
 use crate::domain::access::Principal;
 use crate::domain::users;
 use crate::http::Problem;
+use crate::http::origin::{self, Site};
 use crate::kit::id::UserId;
 
 use super::conventions::Answer;
-use super::origin::{self, Site};
 use super::{Api, cookies};
 
 /// Whoever asks, known. The first argument of every handler of a route with data.
@@ -108,13 +108,8 @@ async fn of_token(value: &HeaderValue, api: &Api) -> Answer<Principal> {
 }
 
 async fn of_session(token: &str, api: &Api) -> Answer<Principal> {
-    let ended = || Problem::unauthorized("this session has ended");
-    let session = api.sessions.lookup(token).await?.ok_or_else(ended)?;
-    let user = active_user(api, session.user).await?.ok_or_else(ended)?;
-    Ok(Principal {
-        user: user.id,
-        role: user.role,
-    })
+    let principal = users::signed_in(&api.db, &api.sessions, token).await?;
+    principal.ok_or_else(|| Problem::unauthorized("this session has ended"))
 }
 
 fn foreign() -> Problem {

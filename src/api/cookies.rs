@@ -4,25 +4,15 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
-use crate::http::Problem;
+use crate::http::session_cookie::{self, PLAIN, SECURE};
+use crate::http::{Problem, origin};
 
+use super::Rules;
 use super::conventions::Answer;
-use super::{Rules, origin};
-
-const SECURE: &str = "__Host-sid";
-const PLAIN: &str = "sid";
 
 /// The session token that a request carries.
 pub(super) fn token<'h>(headers: &'h HeaderMap, rules: &Rules) -> Option<&'h str> {
-    let plain_counts = rules.allow_insecure_cookies || origin::to_loopback(headers);
-    let plain = || {
-        if plain_counts {
-            value(headers, PLAIN)
-        } else {
-            None
-        }
-    };
-    value(headers, SECURE).or_else(plain)
+    session_cookie::token(headers, rules.allow_insecure_cookies)
 }
 
 /// The cookies that carry a new session to whoever sent this request.
@@ -80,20 +70,6 @@ fn cookies(kinds: &[&str], token: &str, seconds: u64) -> HeaderMap {
     headers
 }
 
-fn value<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
-    let texts = headers
-        .get_all(header::COOKIE)
-        .iter()
-        .filter_map(|value| value.to_str().ok());
-    let pairs = texts
-        .flat_map(|text| text.split(';'))
-        .filter_map(|pair| pair.trim().split_once('='));
-    pairs
-        .filter(|(found, _)| *found == name)
-        .map(|(_, value)| value)
-        .next()
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -138,14 +114,5 @@ mod tests {
         let set = set(&tls, &rules(false), "t").unwrap();
         let expected = "__Host-sid=t; Path=/; Max-Age=60; HttpOnly; SameSite=Lax; Secure";
         assert_eq!(set[header::SET_COOKIE], expected);
-    }
-
-    #[test]
-    fn a_plain_cookie_counts_only_where_it_may_be_set() {
-        let remote = headers(&[("host", "lab.example.org"), ("cookie", "a=b; sid=planted")]);
-        assert_eq!(token(&remote, &rules(false)), None);
-        assert_eq!(token(&remote, &rules(true)), Some("planted"));
-        let both = headers(&[("host", "localhost"), ("cookie", "sid=one; __Host-sid=two")]);
-        assert_eq!(token(&both, &rules(false)), Some("two"));
     }
 }

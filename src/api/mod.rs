@@ -17,7 +17,6 @@ mod images;
 mod jobs;
 mod lb_check;
 mod members;
-mod origin;
 mod previews;
 mod problems;
 mod projects;

@@ -172,6 +172,9 @@ pub struct JobCancelled {
     /// The job.
     #[serde(flatten)]
     pub job: JobRef,
+    /// The last attempt, which was cancelled or had ended before; 0 where none had begun.
+    #[serde(default)]
+    pub attempt: i64,
 }
 
 /// Payload of `job.replayed`.

@@ -8,10 +8,12 @@ mod connection;
 mod extract;
 pub mod framing;
 mod layers;
+pub mod origin;
 pub mod probes;
 mod problem;
 mod request_id;
 mod server;
+pub mod session_cookie;
 mod time_limit;
 mod transport;
 

@@ -236,3 +236,39 @@ pub fn dlq_record(topic: &str, group: &str) {
     counter!("spheroctl_dlq_records_total", "topic" => topic.to_owned(), "group" => group.to_owned())
         .increment(1);
 }
+
+/// Open connections of the realtime gateway.
+pub fn ws_connections(open: usize) {
+    gauge!("spheroctl_ws_connections").set(open as f64);
+}
+
+/// A connection of the gateway that was not made: `limit`, `origin`, `draining`.
+pub fn ws_refused(why: &'static str) {
+    counter!("spheroctl_ws_refused_total", "why" => why).increment(1);
+}
+
+/// A connection of the gateway that ended: the reason of its close frame, `gone` where the client left, `protocol` where
+/// its frames were none.
+pub fn ws_disconnected(reason: &'static str) {
+    counter!("spheroctl_ws_disconnects_total", "reason" => reason).increment(1);
+}
+
+/// Commands that clients sent.
+pub fn ws_messages_in(count: usize) {
+    counter!("spheroctl_ws_messages_in_total").increment(count as u64);
+}
+
+/// Messages of channels that were queued for clients, one for each that receives it.
+pub fn ws_messages_out(count: usize) {
+    counter!("spheroctl_ws_messages_out_total").increment(count as u64);
+}
+
+/// Subscriptions of all connections of the gateway.
+pub fn ws_subscriptions(count: usize) {
+    gauge!("spheroctl_ws_subscriptions").set(count as f64);
+}
+
+/// Subscriptions that ended because something was missed that no channel remembers; their clients subscribe again.
+pub fn ws_resubscriptions(count: usize) {
+    counter!("spheroctl_ws_resubscriptions_total").increment(count as u64);
+}

@@ -1,47 +1,23 @@
-//! The WebSocket gateway. This version has its listener, probes and drain, and refuses connections with the reason.
+//! The realtime gateway: WebSockets of the Centrifugo client protocol, so that its published clients work as they are.
+//!
+//! * [`frame`]: RFC 6455, and [`protocol`] on it: bytes to commands, replies to bytes;
+//! * [`connection`]: what one client may do when, without socket or store;
+//! * [`rules`]: who is let in, who may hear and say what;
+//! * [`hub`]: who in this process hears which channel;
+//! * [`gateway`]: the handshake and the task of every connection, which puts these together.
+//!
+//! Absent on purpose: sticky sessions (a client comes back to any instance and recovers from the channel's memory), and
+//! publishing by the product, which is `domain/push`.
 
-use axum::Router;
-use axum::routing::any;
-use http::StatusCode;
+mod budget;
+pub mod connection;
+pub mod frame;
+pub mod gateway;
+pub mod hub;
+pub mod protocol;
+pub mod rules;
 
-use crate::http::Problem;
+pub use gateway::{Gateway, Handles, Limits};
 
-/// Where clients of the Centrifugo protocol connect.
-const ENDPOINTS: [&str; 2] = ["/connection/websocket", "/connection/sse"];
-
-/// The gateway's routes.
-pub fn routes() -> Router {
-    ENDPOINTS.into_iter().fold(Router::new(), |router, path| {
-        router.route(path, any(refuse))
-    })
-}
-
-async fn refuse() -> Problem {
-    Problem::new(
-        StatusCode::NOT_IMPLEMENTED,
-        "no-live-updates",
-        "This version pushes no live updates",
-    )
-    .detail(
-        "ask GET /api/v1/jobs/{job}, or submit with `Prefer: wait=60` and be answered at the end",
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use axum::body::Body;
-    use http::Request;
-    use tower::ServiceExt;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn a_connection_is_refused_with_its_reason() {
-        let request = Request::get("/connection/websocket")
-            .body(Body::empty())
-            .unwrap();
-        let answer = routes().oneshot(request).await.unwrap();
-        assert_eq!(answer.status(), StatusCode::NOT_IMPLEMENTED);
-        assert_eq!(answer.headers()["content-type"], "application/problem+json");
-    }
-}
+/// Where clients connect.
+pub const WEBSOCKET_PATH: &str = "/connection/websocket";

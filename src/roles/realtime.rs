@@ -1,9 +1,14 @@
 //! `spheroctl realtime`: the WebSocket gateway; stateless, no sticky sessions.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
-use crate::realtime;
+use crate::app::App;
+use crate::domain::users::Bearers;
+use crate::realtime::rules::Rules;
+use crate::realtime::{Gateway, Handles, Limits};
 use crate::roles::args::RealtimeArgs;
+use crate::roles::serve;
 use crate::roles::start::{self, Role};
 use crate::settings::Settings;
 
@@ -18,7 +23,26 @@ pub async fn run(_args: RealtimeArgs, settings: Settings) -> anyhow::Result<Exit
         &started.app.settings.realtime.host,
         started.app.settings.realtime.port,
     );
-    start::serve_public(&started, realtime::routes(), host, port).await?;
+    start::serve_public(&started, gateway(&started.app).routes(), host, port).await?;
     start::announce(&started, ops);
     start::end(&started).await
+}
+
+/// Starts the gateway of this process.
+pub fn gateway(app: &App) -> Gateway {
+    let handles = Handles {
+        state: app.state.clone(),
+        rules: Rules {
+            db: app.db.clone(),
+            bearers: Bearers::new(app.db.clone(), app.clock.clone()),
+            sessions: serve::sessions(app),
+            jobs: app.jobs.clone(),
+        },
+        push: app.push.clone(),
+        clock: app.clock.clone(),
+        instance: app.instance.clone(),
+        lifecycle: app.lifecycle.clone(),
+        sockets: Arc::clone(&app.sockets),
+    };
+    Gateway::start(handles, Limits::from_settings(&app.settings))
 }

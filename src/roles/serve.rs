@@ -37,14 +37,19 @@ pub fn routes(started: &Started) -> anyhow::Result<axum::Router> {
     Ok(api::routes(api(&started.app, started.role)?).merge(web::routes()))
 }
 
-fn api(app: &App, role: Role) -> anyhow::Result<Api> {
+/// The sessions of people.
+pub(super) fn sessions(app: &App) -> Sessions {
     let auth = &app.settings.auth;
-    let sessions = Sessions::new(
+    Sessions::new(
         app.state.clone(),
         app.clock.clone(),
         Duration::from_secs(auth.session_idle_s),
         Duration::from_secs(auth.session_absolute_s),
-    );
+    )
+}
+
+fn api(app: &App, role: Role) -> anyhow::Result<Api> {
+    let auth = &app.settings.auth;
     if app.settings.http.allow_insecure_cookies {
         tracing::warn!("http.allow_insecure_cookies: session cookies travel in the clear");
     }
@@ -53,7 +58,7 @@ fn api(app: &App, role: Role) -> anyhow::Result<Api> {
         clock: app.clock.clone(),
         state: app.state.clone(),
         bearers: Bearers::new(app.db.clone(), app.clock.clone()),
-        sessions,
+        sessions: sessions(app),
         sign_in_codes: SignInCodes::new(app.state.clone()),
         passwords: Passwords::new(auth.password_hashes_at_once)?,
         jobs: app.jobs.clone(),

@@ -10,10 +10,9 @@ use crate::app::App;
 use crate::domain::users::{self, NewUser, User};
 use crate::kit::clock::SystemClock;
 use crate::kit::lifecycle::Lifecycle;
-use crate::realtime;
 use crate::roles::args::StandaloneArgs;
 use crate::roles::start::{self, Role, Started};
-use crate::roles::{output, serve, sign_in_link, worker};
+use crate::roles::{output, realtime, serve, sign_in_link, worker};
 use crate::settings::Settings;
 use crate::worker::consumers;
 
@@ -21,6 +20,8 @@ use crate::worker::consumers;
 const ADMIN_EMAIL: &str = "admin@localhost";
 /// Lame duck without a balancer in front: none.
 const LAME_DUCK_MS: u64 = 0;
+/// Clients have no other instance to go to: nothing is gained by closing their connections one after the other.
+const REALTIME_DRAIN_MS: u64 = 0;
 
 /// Runs the command.
 ///
@@ -28,6 +29,7 @@ const LAME_DUCK_MS: u64 = 0;
 /// When the data folder cannot be used or the port is taken.
 pub async fn run(args: StandaloneArgs, mut settings: Settings) -> anyhow::Result<ExitCode> {
     settings.shutdown.lame_duck_ms = LAME_DUCK_MS;
+    settings.realtime.drain_ms = REALTIME_DRAIN_MS;
     let lifecycle = Lifecycle::new();
     lifecycle.listen_to_signals()?;
     let running = Running::start(settings, lifecycle).await?;
@@ -63,7 +65,7 @@ impl Running {
         let started = start::with_health(app, Role::Standalone);
         let ops = start::serve_ops(&started).await?;
         let http = &started.app.settings.http;
-        let routes = serve::routes(&started)?.merge(realtime::routes());
+        let routes = serve::routes(&started)?.merge(realtime::gateway(&started.app).routes());
         let address = start::serve_public(&started, routes, &http.host, http.port).await?;
         started.app.start_relay();
         worker::start_watched(&started)?;

@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -220,6 +221,9 @@ pub fn announce(started: &Started, ops: SocketAddr) {
         metrics::compute_pool(state.threads, state.active, state.queued);
         json!(state)
     });
+    let sockets = app.sockets.clone();
+    app.vitals
+        .add("sockets", move || json!(sockets.load(Ordering::Relaxed)));
     let groups = app.groups.clone();
     app.vitals
         .add(backbone::GROUPS, move || json!(groups.all()));

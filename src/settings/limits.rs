@@ -28,6 +28,21 @@ pub(super) const RANGES: &[(&str, i64, i64)] = &[
     ("lb_check.delay_ms_max", 0, DAY_MS),
     ("ops.port", 0, 65_535),
     ("realtime.port", 0, 65_535),
+    ("realtime.connections_max", 1, 1_000_000),
+    ("realtime.connections_per_user_max", 1, 100_000),
+    ("realtime.channels_max", 1, 10_000),
+    ("realtime.message_bytes_max", 1_024, 16_777_216),
+    // A publication and the replies to a burst of commands find room.
+    ("realtime.waiting_bytes_max", 65_536, 1 << 30),
+    ("realtime.commands_per_s", 1, 100_000),
+    ("realtime.commands_burst", 1, 100_000),
+    ("realtime.connect_timeout_ms", 100, DAY_MS),
+    // Clients are told whole seconds.
+    ("realtime.ping_interval_ms", 1_000, DAY_MS),
+    ("realtime.pong_timeout_ms", 100, DAY_MS),
+    // Above a minute a revoked token would live for longer than is promised.
+    ("realtime.reauthorise_interval_ms", 100, 60_000),
+    ("realtime.drain_ms", 0, DAY_MS),
     ("database.pool_max", 1, 1_000),
     ("database.pool_idle_timeout_ms", 1, DAY_MS),
     ("database.acquire_timeout_ms", 1, DAY_MS),

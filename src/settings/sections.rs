@@ -161,6 +161,30 @@ pub struct Realtime {
     pub host: String,
     /// Port to listen on; 0 takes a free one.
     pub port: u16,
+    /// Most connections of this process; more are answered 503.
+    pub connections_max: usize,
+    /// Most connections of one person over all gateways.
+    pub connections_per_user_max: usize,
+    /// Most channels of one connection.
+    pub channels_max: usize,
+    /// Largest message of a client in bytes.
+    pub message_bytes_max: usize,
+    /// Bytes that may wait for a client that does not read; then it is closed.
+    pub waiting_bytes_max: usize,
+    /// Commands of one connection per second.
+    pub commands_per_s: u32,
+    /// Commands of one connection at once.
+    pub commands_burst: u32,
+    /// Longest wait for a client to say who it is.
+    pub connect_timeout_ms: u64,
+    /// Interval of pings.
+    pub ping_interval_ms: u64,
+    /// Longest wait for the answer to a ping.
+    pub pong_timeout_ms: u64,
+    /// What a connection may hear is looked at again this often.
+    pub reauthorise_interval_ms: u64,
+    /// The time over which connections are closed when the process stops.
+    pub drain_ms: u64,
 }
 
 /// The database seam.

@@ -1,7 +1,7 @@
 //! Hands published messages to the subscribers inside this process. Every subscriber has a mailbox of its own with a
 //! bound: whoever does not empty it loses its content and is told so, and nobody waits for anybody.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -9,11 +9,14 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::{Delivery, Subscription};
+use super::{Delivery, Error, News, Receiver, Subscription};
 
 /// Messages that wait for one subscriber before it is told that it lagged. They share their bytes with all other
 /// subscribers, so the bound is on time lost in catching up rather than on memory.
 pub const MAILBOX_MESSAGES_MAX: usize = 1_024;
+
+/// The same for a receiver of many channels.
+pub const RECEIVER_MESSAGES_MAX: usize = 16_384;
 
 /// The subscribers of this process by channel. Clones share them.
 #[derive(Debug, Clone, Default)]
@@ -30,30 +33,40 @@ struct Subscribers {
 impl Fanout {
     /// A new subscriber of `channel`; it leaves when the listener is dropped.
     pub(super) fn listen(&self, channel: &str) -> Listener {
-        let mailbox = Arc::new(Mailbox::default());
-        let channel: Arc<str> = channel.into();
-        let mut subscribers = self.subscribers.lock();
-        if subscribers.closed {
-            mailbox.close();
-        } else {
-            subscribers
-                .by_channel
-                .entry(Arc::clone(&channel))
-                .or_default()
-                .push(Arc::clone(&mailbox));
-        }
+        let mailbox = Arc::new(Mailbox::new(MAILBOX_MESSAGES_MAX));
+        self.enter(channel, &mailbox);
         Listener {
             fanout: self.clone(),
-            channel,
+            channel: channel.into(),
             mailbox,
         }
     }
 
+    /// A new receiver of no channel.
+    pub(super) fn receiver(&self) -> Tuner {
+        Tuner {
+            fanout: self.clone(),
+            mailbox: Arc::new(Mailbox::new(RECEIVER_MESSAGES_MAX)),
+            channels: Arc::default(),
+        }
+    }
+
+    fn enter(&self, channel: &str, mailbox: &Arc<Mailbox>) {
+        let mut subscribers = self.subscribers.lock();
+        if subscribers.closed {
+            mailbox.close();
+            return;
+        }
+        let mailboxes = subscribers.by_channel.entry(channel.into()).or_default();
+        mailboxes.push(Arc::clone(mailbox));
+    }
+
     /// Puts `payload` into the mailbox of every subscriber of `channel`.
     pub(super) fn publish(&self, channel: &str, payload: &Bytes) {
-        if let Some(mailboxes) = self.subscribers.lock().by_channel.get(channel) {
+        let subscribers = self.subscribers.lock();
+        if let Some((channel, mailboxes)) = subscribers.by_channel.get_key_value(channel) {
             for mailbox in mailboxes {
-                mailbox.put(payload.clone());
+                mailbox.put(channel.clone(), payload.clone());
             }
         }
     }
@@ -101,14 +114,10 @@ pub(crate) struct Listener {
 #[async_trait]
 impl Subscription for Listener {
     async fn next(&mut self) -> Option<Delivery> {
-        loop {
-            match self.mailbox.take() {
-                Taken::Delivery(delivery) => return Some(delivery),
-                Taken::Closed => return None,
-                // One consumer per mailbox: a `put` before this line has left its permit behind.
-                Taken::Empty => self.mailbox.filled.notified().await,
-            }
-        }
+        Some(match self.mailbox.next().await? {
+            News::Message { payload, .. } => Delivery::Message(payload),
+            News::Lagged => Delivery::Lagged,
+        })
     }
 }
 
@@ -118,32 +127,102 @@ impl Drop for Listener {
     }
 }
 
-#[derive(Debug, Default)]
+/// A receiver's end. Its mailbox is entered at every channel that it hears.
+#[derive(Debug)]
+pub(crate) struct Tuner {
+    fanout: Fanout,
+    mailbox: Arc<Mailbox>,
+    channels: Arc<Mutex<HashSet<String>>>,
+}
+
+impl Tuner {
+    pub(super) fn tune(&self, channel: &str) {
+        if self.channels.lock().insert(channel.to_owned()) {
+            self.fanout.enter(channel, &self.mailbox);
+        }
+    }
+
+    pub(super) fn untune(&self, channel: &str) {
+        if self.channels.lock().remove(channel) {
+            self.fanout.leave(channel, &self.mailbox);
+        }
+    }
+
+    pub(super) async fn take(&self) -> Option<News> {
+        self.mailbox.next().await
+    }
+}
+
+#[async_trait]
+impl Receiver for Tuner {
+    async fn add(&self, channel: &str) -> Result<(), Error> {
+        self.tune(channel);
+        Ok(())
+    }
+
+    fn remove(&self, channel: &str) {
+        self.untune(channel);
+    }
+
+    async fn next(&self) -> Option<News> {
+        self.take().await
+    }
+}
+
+impl Drop for Tuner {
+    fn drop(&mut self) {
+        for channel in self.channels.lock().drain() {
+            self.fanout.leave(&channel, &self.mailbox);
+        }
+    }
+}
+
+#[derive(Debug)]
 struct Mailbox {
+    messages_max: usize,
     content: Mutex<Content>,
     filled: Notify,
 }
 
 #[derive(Debug, Default)]
 struct Content {
-    messages: VecDeque<Bytes>,
+    messages: VecDeque<(Arc<str>, Bytes)>,
     lagged: bool,
     closed: bool,
 }
 
 enum Taken {
-    Delivery(Delivery),
+    News(News),
     Empty,
     Closed,
 }
 
 impl Mailbox {
-    fn put(&self, payload: Bytes) {
+    fn new(messages_max: usize) -> Self {
+        Self {
+            messages_max,
+            content: Mutex::default(),
+            filled: Notify::new(),
+        }
+    }
+
+    async fn next(&self) -> Option<News> {
+        loop {
+            match self.take() {
+                Taken::News(news) => return Some(news),
+                Taken::Closed => return None,
+                // One consumer per mailbox: a `put` before this line has left its permit behind.
+                Taken::Empty => self.filled.notified().await,
+            }
+        }
+    }
+
+    fn put(&self, channel: Arc<str>, payload: Bytes) {
         let mut content = self.content.lock();
-        if content.messages.len() == MAILBOX_MESSAGES_MAX {
+        if content.messages.len() == self.messages_max {
             content.forget();
         }
-        content.messages.push_back(payload);
+        content.messages.push_back((channel, payload));
         self.filled.notify_one();
     }
 
@@ -160,10 +239,10 @@ impl Mailbox {
     fn take(&self) -> Taken {
         let mut content = self.content.lock();
         if std::mem::take(&mut content.lagged) {
-            return Taken::Delivery(Delivery::Lagged);
+            return Taken::News(News::Lagged);
         }
         match content.messages.pop_front() {
-            Some(payload) => Taken::Delivery(Delivery::Message(payload)),
+            Some((channel, payload)) => Taken::News(News::Message { channel, payload }),
             None if content.closed => Taken::Closed,
             None => Taken::Empty,
         }
@@ -216,6 +295,28 @@ mod tests {
         assert!(matches!(present.next().await, Some(Delivery::Message(_))));
         assert_eq!(present.next().await, None);
         assert_eq!(fanout.listen("c").next().await, None);
+    }
+
+    #[tokio::test]
+    async fn a_receiver_hears_its_channels_and_no_others() {
+        let fanout = Fanout::default();
+        let receiver = fanout.receiver();
+        for channel in ["a", "b", "a"] {
+            receiver.tune(channel);
+        }
+        for channel in ["a", "c", "b"] {
+            fanout.publish(channel, &Bytes::from_static(b"m"));
+        }
+        for expected in ["a", "b"] {
+            let Some(News::Message { channel, .. }) = receiver.take().await else {
+                panic!("a message");
+            };
+            assert_eq!(&*channel, expected);
+        }
+        receiver.untune("a");
+        assert!(!fanout.has("a"));
+        drop(receiver);
+        assert!(!fanout.has("b"));
     }
 
     #[tokio::test]

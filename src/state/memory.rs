@@ -3,6 +3,8 @@
 //!
 //! Expiry is exact by the `Clock`: an entry whose time has come is not seen, whether it was swept or not.
 
+mod feed;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,8 +15,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use parking_lot::Mutex;
 
 use super::fanout::Fanout;
+use super::feed::{Heard, Keep, Posted, Recalled};
 use super::rate_limit::{self, Allowance, Rate};
-use super::{Error, StateStore, Subscription, When};
+use super::{Error, Receiver, StateStore, Subscription, When};
 use crate::kit::clock::SharedClock;
 
 /// Expired entries removed by one operation. More than one, so that sweeping outruns writing.
@@ -170,6 +173,37 @@ impl StateStore for Memory {
         Ok(Box::new(self.fanout.listen(channel)))
     }
 
+    fn receiver(&self) -> Arc<dyn Receiver> {
+        Arc::new(self.fanout.receiver())
+    }
+
+    async fn post(
+        &self,
+        channel: &str,
+        payload: Bytes,
+        event: Option<&str>,
+        keep: Keep,
+    ) -> Result<Posted, Error> {
+        self.with(|store, now| {
+            let posted = store.feeds.post(channel, payload.clone(), event, keep, now);
+            store.watch_feed(channel, now);
+            if posted.is_new {
+                // Inside the lock: subscribers hear publications in the order of their numbers.
+                let message = Heard::kept(&posted.position, &payload);
+                self.fanout.publish(channel, &message);
+            }
+            Ok(posted)
+        })
+    }
+
+    async fn recall(&self, channel: &str, after: u64) -> Result<Recalled, Error> {
+        self.with(|store, now| {
+            let recalled = store.feeds.recall(channel, after, now);
+            store.watch_feed(channel, now);
+            Ok(recalled)
+        })
+    }
+
     async fn ping(&self) -> Result<(), Error> {
         self.with(|_, _| Ok(()))
     }
@@ -179,7 +213,10 @@ impl StateStore for Memory {
 struct Store {
     entries: HashMap<String, Entry>,
     sets: HashMap<String, BTreeMap<String, Entry>>,
-    /// What ends when, earliest first: exactly one line for each entry and member.
+    feeds: feed::Feeds,
+    /// When each channel's memory is looked at next.
+    feed_looks: HashMap<String, DateTime<Utc>>,
+    /// What ends when, earliest first: exactly one line for each entry, member and channel with a memory.
     ends: BTreeSet<(DateTime<Utc>, Place)>,
     closed: bool,
 }
@@ -194,6 +231,7 @@ struct Entry {
 enum Place {
     Key(String),
     Member(String, String),
+    Feed(String),
 }
 
 impl Store {
@@ -258,6 +296,18 @@ impl Store {
         self.ends.insert((ends_at, place));
     }
 
+    /// Forgets what has ended of a channel's memory, and sees to it that the rest is forgotten in time.
+    fn watch_feed(&mut self, channel: &str, now: DateTime<Utc>) {
+        let place = Place::Feed(channel.to_owned());
+        if let Some(look) = self.feed_looks.remove(channel) {
+            self.ends.remove(&(look, place.clone()));
+        }
+        if let Some(look) = self.feeds.sweep(channel, now) {
+            self.feed_looks.insert(channel.to_owned(), look);
+            self.ends.insert((look, place));
+        }
+    }
+
     /// Removes a few of the entries whose time has come.
     fn sweep(&mut self, now: DateTime<Utc>) {
         for _ in 0..SWEPT_PER_OPERATION_MAX {
@@ -269,6 +319,7 @@ impl Store {
                 Some((_, Place::Member(set, member))) => {
                     self.leave(&set, &member, now);
                 }
+                Some((_, Place::Feed(channel))) => self.watch_feed(&channel, now),
                 None => return,
             }
         }
@@ -328,6 +379,25 @@ mod tests {
         }
         let store = memory.store.lock();
         assert!(store.entries.is_empty() && store.sets.is_empty() && store.ends.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_channels_memory_goes_by_itself() {
+        let (memory, clock) = store();
+        let keep = Keep {
+            messages_max: 2,
+            lifetime: MINUTE,
+        };
+        for _ in 0..3 {
+            memory.post("c", Bytes::new(), None, keep).await.unwrap();
+        }
+        clock.advance(MINUTE);
+        memory.ping().await.unwrap();
+        assert!(!memory.store.lock().feeds.is_empty());
+        clock.advance(super::super::feed::NUMBERING_LIFETIME);
+        memory.ping().await.unwrap();
+        let store = memory.store.lock();
+        assert!(store.feeds.is_empty() && store.feed_looks.is_empty() && store.ends.is_empty());
     }
 
     #[tokio::test]

@@ -5,9 +5,11 @@
 //! `redis` (shared by all processes; its own time). Words:
 //! * *key*: any text; the backend adds its prefix.
 //! * *lifetime*: after it the entry is gone, as if deleted.
-//! * *channel*: a name that messages are published to; nothing is kept for those who come later.
+//! * *channel*: a name that messages are published to; nothing is kept for those who come later, unless it is posted
+//!   ([`feed`]).
 
-mod fanout;
+pub(crate) mod fanout;
+pub mod feed;
 pub mod instances;
 pub mod memory;
 pub mod rate_limit;
@@ -22,6 +24,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use feed::{Keep, Posted, Recalled};
 use rate_limit::{Allowance, Rate};
 
 /// A state store handle as it is passed around.
@@ -107,6 +110,22 @@ pub trait StateStore: Send + Sync + std::fmt::Debug + 'static {
     /// Subscribes to `channel`; what is published after the answer is delivered, or reported as lagged.
     async fn subscribe(&self, channel: &str) -> Result<Box<dyn Subscription>, Error>;
 
+    /// A receiver that hears no channel yet, and any number of them later. What it holds is bounded as a whole.
+    fn receiver(&self) -> Arc<dyn Receiver>;
+
+    /// Numbers `payload`, keeps it, and tells the present subscribers of `channel`, who hear a [`feed::Heard`] each in the
+    /// order of their numbers. An `event` whose publication is still kept changes nothing.
+    async fn post(
+        &self,
+        channel: &str,
+        payload: Bytes,
+        event: Option<&str>,
+        keep: Keep,
+    ) -> Result<Posted, Error>;
+
+    /// What `channel` keeps after the offset `after`, and where its latest publication stands.
+    async fn recall(&self, channel: &str, after: u64) -> Result<Recalled, Error>;
+
     /// Answers when the store does; fails within the command time-out when it does not.
     async fn ping(&self) -> Result<(), Error>;
 
@@ -119,4 +138,31 @@ pub trait StateStore: Send + Sync + std::fmt::Debug + 'static {
 pub trait Subscription: Send + std::fmt::Debug {
     /// The next delivery; `None` when the store was closed. Cancel-safe.
     async fn next(&mut self) -> Option<Delivery>;
+}
+
+/// A message of one of many channels.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum News {
+    /// One published payload.
+    Message {
+        /// Where it was published.
+        channel: Arc<str>,
+        /// What was published.
+        payload: Bytes,
+    },
+    /// Messages of any of the channels were missed (too slow a receiver, or a connection lost).
+    Lagged,
+}
+
+/// The receiving end of many channels. One task takes what comes; any may add and remove channels.
+#[async_trait]
+pub trait Receiver: Send + Sync + std::fmt::Debug {
+    /// From the answer on the messages of `channel` are received, or reported as lagged. Adding twice changes nothing.
+    async fn add(&self, channel: &str) -> Result<(), Error>;
+
+    /// No more messages of `channel`, though one on its way may still come.
+    fn remove(&self, channel: &str);
+
+    /// What came next; `None` when the store was closed. Cancel-safe, for one task.
+    async fn next(&self) -> Option<News>;
 }

@@ -5,6 +5,7 @@
 //! `take` or `add` would be a second effect. The caller gets an error and decides.
 
 mod connection;
+mod feed;
 mod pubsub;
 mod script;
 
@@ -19,8 +20,9 @@ use fred::interfaces::{ClientLike, KeysInterface, PubsubInterface};
 use fred::types::{Expiration, SetOptions, Value};
 use tokio::runtime::Handle;
 
+use super::feed::{Keep, Posted, Recalled};
 use super::rate_limit::{self, Allowance, Rate};
-use super::{Error, StateStore, Subscription, When};
+use super::{Error, Receiver, StateStore, Subscription, When};
 use crate::kit::lifecycle::Lifecycle;
 use crate::settings;
 
@@ -96,6 +98,11 @@ impl Redis {
         format!("{}{name}", self.shared.prefix)
     }
 
+    /// The name of a key or channel that has the prefix.
+    fn without_prefix<'k>(&self, key: &'k str) -> &'k str {
+        key.strip_prefix(&self.shared.prefix).unwrap_or(key)
+    }
+
     /// Runs a script on `keys`, which have their prefix and lie in one hash slot.
     pub(crate) async fn run(
         &self,
@@ -132,11 +139,16 @@ impl Redis {
         Ok(integer(&answer)? == 1)
     }
 
-    /// The two keys of a set. The hash tag keeps them in one slot of a cluster whatever the name holds: a brace in the
-    /// name would end the tag.
+    /// The two keys of a set.
     fn set_keys(&self, set: &str) -> [String; 2] {
-        let tag = set.replace('%', "%25").replace('}', "%7D");
-        [":ends", ":values"].map(|part| self.key(&format!("{{set.{tag}}}{part}")))
+        self.tagged_keys("set", set, [":ends", ":values"])
+    }
+
+    /// Two keys of one thing. The hash tag keeps them in one slot of a cluster whatever the name holds: a brace in the name
+    /// would end the tag.
+    fn tagged_keys(&self, kind: &str, name: &str, parts: [&str; 2]) -> [String; 2] {
+        let tag = name.replace('%', "%25").replace('}', "%7D");
+        parts.map(|part| self.key(&format!("{{{kind}.{tag}}}{part}")))
     }
 }
 
@@ -246,6 +258,24 @@ impl StateStore for Redis {
 
     async fn subscribe(&self, channel: &str) -> Result<Box<dyn Subscription>, Error> {
         Ok(Box::new(self.listen(&self.key(channel)).await?))
+    }
+
+    fn receiver(&self) -> Arc<dyn Receiver> {
+        Arc::new(pubsub::Tuned::new(self.clone()))
+    }
+
+    async fn post(
+        &self,
+        channel: &str,
+        payload: Bytes,
+        event: Option<&str>,
+        keep: Keep,
+    ) -> Result<Posted, Error> {
+        self.feed_post(channel, payload, event, keep).await
+    }
+
+    async fn recall(&self, channel: &str, after: u64) -> Result<Recalled, Error> {
+        self.feed_recall(channel, after).await
     }
 
     async fn ping(&self) -> Result<(), Error> {

@@ -49,7 +49,11 @@ pub(super) fn failed(clock: &dyn Clock, job: &Job, error: &JobError, dead: bool)
 
 /// Somebody stopped a job.
 pub(super) fn cancelled(clock: &dyn Clock, job: &Job) -> Event {
-    Event::new(Fact::JobCancelled(JobCancelled { job: about(job) }), clock)
+    let payload = JobCancelled {
+        job: about(job),
+        attempt: job.attempt,
+    };
+    Event::new(Fact::JobCancelled(payload), clock)
 }
 
 /// A job that had ended as `was` waits again.

@@ -11,8 +11,10 @@ use serde::Serialize;
 use crate::db::{Db, run_tx};
 use crate::kit::clock::Clock;
 use crate::kit::id::UserId;
+use crate::state::sessions::Sessions;
 
 use super::Error;
+use super::access::Principal;
 
 pub use bearers::Bearers;
 pub use passwords::Passwords;
@@ -122,6 +124,27 @@ pub async fn create(db: &Db, clock: &dyn Clock, new: NewUser) -> Result<User, Er
 pub async fn find(db: &Db, id: UserId) -> Result<Option<User>, Error> {
     let mut tx = db.reader().await?;
     Ok(store::by_id(&mut tx, id).await?)
+}
+
+/// Who is signed in by the session that `token` opens, which is thereby used; `None` where it has ended, or the account is
+/// disabled.
+///
+/// # Errors
+/// When database or state store do not answer.
+pub async fn signed_in(
+    db: &Db,
+    sessions: &Sessions,
+    token: &str,
+) -> Result<Option<Principal>, Error> {
+    let Some(session) = sessions.lookup(token).await? else {
+        return Ok(None);
+    };
+    let user = find(db, session.user).await?;
+    let user = user.filter(|user| user.disabled_at.is_none());
+    Ok(user.map(|user| Principal {
+        user: user.id,
+        role: user.role,
+    }))
 }
 
 /// The account with this address and its password hash.

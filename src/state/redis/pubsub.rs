@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use fred::clients::SubscriberClient;
 use fred::error::Error;
 use fred::interfaces::{ClientLike, EventInterface, PubsubInterface};
@@ -12,7 +13,10 @@ use tokio::sync::RwLock;
 use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 
-use crate::state::fanout::{Fanout, Listener};
+use super::Redis;
+use crate::state;
+use crate::state::fanout::{Fanout, Listener, Tuner};
+use crate::state::{News, Receiver};
 
 /// How often the connection is looked after: a dead one is found, channels without listeners are given up.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
@@ -38,8 +42,13 @@ impl PubSub {
 
     /// A listener to `channel` that hears all that is published after this answer.
     pub(super) async fn listen(&self, channel: &str) -> Result<Listener, Error> {
+        self.confirm(channel, || self.fanout.listen(channel)).await
+    }
+
+    /// What `listen` returns, once the server is known to send the channel.
+    async fn confirm<L>(&self, channel: &str, listen: impl FnOnce() -> L) -> Result<L, Error> {
         let confirmed = self.confirmed.read().await;
-        let listener = self.fanout.listen(channel);
+        let listener = listen();
         if !confirmed.contains(channel) {
             self.ask(vec![channel.to_owned()]).await?;
             drop(confirmed);
@@ -142,5 +151,50 @@ impl PubSub {
                 confirmed.remove(channel);
             }
         }
+    }
+}
+
+/// A receiver of many channels over the one connection.
+#[derive(Debug)]
+pub(super) struct Tuned {
+    redis: Redis,
+    tuner: Tuner,
+}
+
+impl Tuned {
+    pub(super) fn new(redis: Redis) -> Self {
+        let tuner = redis.shared.channels.fanout.receiver();
+        Self { redis, tuner }
+    }
+}
+
+#[async_trait]
+impl Receiver for Tuned {
+    async fn add(&self, channel: &str) -> Result<(), state::Error> {
+        let channel = self.redis.key(channel);
+        let channels = &self.redis.shared.channels;
+        let added = channels
+            .confirm(&channel, || self.tuner.tune(&channel))
+            .await;
+        added.map_err(|error| {
+            // Nobody may believe that the channel is received.
+            self.tuner.untune(&channel);
+            self.redis.error(error)
+        })
+    }
+
+    fn remove(&self, channel: &str) {
+        self.tuner.untune(&self.redis.key(channel));
+    }
+
+    async fn next(&self) -> Option<News> {
+        let news = self.tuner.take().await?;
+        Some(match news {
+            News::Message { channel, payload } => News::Message {
+                channel: self.redis.without_prefix(&channel).into(),
+                payload,
+            },
+            News::Lagged => News::Lagged,
+        })
     }
 }

@@ -1,5 +1,6 @@
 //! The consumer groups that do the product's work: a file each. What a group needs, it gets from the [`App`].
 
+mod notifier;
 mod projector;
 
 use std::sync::Arc;
@@ -10,8 +11,12 @@ use crate::events::group::{self, Handler, Rules};
 use crate::settings::Settings;
 
 /// Every group. A new one is a file and a line here.
-fn all(_app: &App) -> Vec<Arc<dyn Handler>> {
-    vec![Arc::new(projector::Projector)]
+fn all(app: &App) -> Vec<Arc<dyn Handler>> {
+    let push = app.push.clone();
+    vec![
+        Arc::new(projector::Projector),
+        Arc::new(notifier::Notifier { push }),
+    ]
 }
 
 /// Starts the groups that `worker.groups` names, until the process drains.

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use spheroctl::kit::clock::{Clock, SystemClock};
 use spheroctl::kit::id::{JobId, UserId};
 use spheroctl::queue::{self, Fairness, JobQueue, Lane, Offer, Release, Want};
+use spheroctl::state::feed::{Heard, Keep};
 use spheroctl::state::redis::Redis;
 use spheroctl::state::{Delivery, StateStore, When};
 use tokio::time::timeout;
@@ -69,6 +70,21 @@ async fn channels(store: &Redis) {
         .await
         .expect("a message in time");
     assert_eq!(heard, Some(Delivery::Message(Bytes::from_static(b"m"))));
+    let keep = Keep {
+        messages_max: 1,
+        lifetime: LONG,
+    };
+    let posted = store.post("news", Bytes::from_static(b"p"), Some("e"), keep);
+    let posted = posted.await.unwrap();
+    let heard = timeout(PATIENCE, subscription.next()).await;
+    let Ok(Some(Delivery::Message(message))) = heard else {
+        panic!("a publication in time: {heard:?}");
+    };
+    assert_eq!(
+        Heard::read(&message).unwrap().position,
+        Some(posted.position)
+    );
+    assert_eq!(store.recall("news", 0).await.unwrap().entries.len(), 1);
 }
 
 async fn jobs(jobs: &queue::redis::Redis) {

@@ -2,6 +2,7 @@
 
 mod channels;
 mod entries;
+mod feed;
 mod limits;
 mod rooms;
 mod sets;

@@ -2,9 +2,10 @@
 //! service rest.
 
 use serde_json::{Value, json};
-use spheroctl::domain::push::{SYSTEM_CHANNEL, SystemMessage};
+use spheroctl::domain::push::{Channel, SystemMessage, Told};
 use spheroctl::kit::breaker::State;
 use spheroctl::state::Delivery;
+use spheroctl::state::feed::Heard;
 
 use super::{Lab, Model, SOON};
 use crate::support::product::Product;
@@ -33,7 +34,13 @@ async fn lab(model: &Model, more: &[(&str, &str)]) -> Lab {
 async fn jobs_wait_without_attempts_and_run_when_the_service_is_back() {
     let model = Model::that("503").await;
     let lab = lab(&model, &[]).await;
-    let mut told = lab.test.app.state.subscribe(SYSTEM_CHANNEL).await.unwrap();
+    let mut told = lab
+        .test
+        .app
+        .state
+        .subscribe(&Channel::System.key())
+        .await
+        .unwrap();
     let image = lab.upload("a.png", pictures::png(1)).await;
     let jobs = lab.submit(&vec![(image.as_str(), 0); 12]).await;
     let opened = next_state(&mut *told).await;
@@ -61,7 +68,11 @@ async fn next_state(told: &mut dyn spheroctl::state::Subscription) -> State {
     let Some(Delivery::Message(payload)) = message.expect("a message in time") else {
         panic!("a message is expected");
     };
-    let message: SystemMessage = serde_json::from_slice(&payload).expect("a message");
+    let heard = Heard::read(&payload).expect("a message of a channel");
+    let Ok(Told::Said { data, .. }) = Told::read(&heard.payload) else {
+        panic!("something said");
+    };
+    let message: SystemMessage = serde_json::from_str(data.get()).expect("a message");
     let SystemMessage::Breaker { name, state, .. } = message;
     assert_eq!(name, "ml");
     state

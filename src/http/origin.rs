@@ -5,7 +5,7 @@ use http::{HeaderMap, Uri, header};
 
 /// The site that a request comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Site {
+pub enum Site {
     /// Our own page, or the address bar.
     Ours,
     /// Another one.
@@ -15,7 +15,7 @@ pub(super) enum Site {
 }
 
 /// The site that sent a request with these headers; `public_url` is the address that people see behind a balancer.
-pub(super) fn site(headers: &HeaderMap, public_url: &str) -> Site {
+pub fn site(headers: &HeaderMap, public_url: &str) -> Site {
     match text(headers, "sec-fetch-site") {
         Some("same-origin" | "none") => Site::Ours,
         Some(_) => Site::Foreign,
@@ -24,7 +24,7 @@ pub(super) fn site(headers: &HeaderMap, public_url: &str) -> Site {
 }
 
 /// Whether the page that sent the request was loaded over TLS; `None` where the client does not say.
-pub(super) fn over_tls(headers: &HeaderMap, public_url: &str) -> Option<bool> {
+pub fn over_tls(headers: &HeaderMap, public_url: &str) -> Option<bool> {
     let origin = text(headers, header::ORIGIN.as_str()).filter(|origin| *origin != "null");
     let address = origin
         .or(Some(public_url))
@@ -33,7 +33,7 @@ pub(super) fn over_tls(headers: &HeaderMap, public_url: &str) -> Option<bool> {
 }
 
 /// Whether the request was sent to this very machine.
-pub(super) fn to_loopback(headers: &HeaderMap) -> bool {
+pub fn to_loopback(headers: &HeaderMap) -> bool {
     let Some(host) = text(headers, header::HOST.as_str()) else {
         return false;
     };
