@@ -28,6 +28,7 @@ mod sessions;
 mod tokens;
 mod uploads;
 mod waiting;
+mod webhooks;
 mod whoami;
 
 use std::sync::Arc;
@@ -172,6 +173,17 @@ fn list() -> Vec<Route> {
             activity::of_project,
         ),
         get("/api/v1/users/me/statistics", activity::own),
+        get("/api/v1/projects/{project}/webhooks", webhooks::list),
+        post("/api/v1/projects/{project}/webhooks", webhooks::create),
+        delete("/api/v1/webhooks/{webhook}", webhooks::remove),
+        get(
+            "/api/v1/webhooks/{webhook}/deliveries",
+            webhooks::deliveries,
+        ),
+        post(
+            "/api/v1/webhooks/{webhook}/deliveries/{delivery}/redeliver",
+            webhooks::redeliver,
+        ),
         get("/api/v1/images/{image}", images::show),
         get("/api/v1/images/{image}/file", download::original).streaming(),
         get("/api/v1/images/{image}/preview.png", previews::preview),

@@ -15,5 +15,6 @@ pub mod push;
 pub mod scaling;
 pub mod segmentations;
 pub mod users;
+pub mod webhooks;
 
 pub use error::Error;

@@ -16,6 +16,9 @@ trait Payload: Serialize + DeserializeOwned {
 
     /// What the event is about (`ce_subject`).
     fn subject(&self) -> String;
+
+    /// The project in which it happened.
+    fn project(&self) -> ProjectId;
 }
 
 macro_rules! facts {
@@ -27,6 +30,9 @@ macro_rules! facts {
         }
 
         impl Fact {
+            /// Every event type.
+            pub const KINDS: &[&str] = &[$($kind),*];
+
             /// The event type (`ce_type`).
             pub const fn kind(&self) -> &'static str {
                 match self { $(Self::$name(_) => $kind,)* }
@@ -45,6 +51,11 @@ macro_rules! facts {
             /// What it is about (`ce_subject`).
             pub fn subject(&self) -> String {
                 match self { $(Self::$name(payload) => payload.subject(),)* }
+            }
+
+            /// The project in which it happened.
+            pub fn project(&self) -> ProjectId {
+                match self { $(Self::$name(payload) => payload.project(),)* }
             }
 
             /// The payload as JSON.
@@ -240,6 +251,10 @@ macro_rules! about_a_job {
             fn subject(&self) -> String {
                 self.job.job_id.to_string()
             }
+
+            fn project(&self) -> ProjectId {
+                self.job.project_id
+            }
         }
     )*};
 }
@@ -260,6 +275,10 @@ impl Payload for FileStored {
     fn subject(&self) -> String {
         self.file_id.to_string()
     }
+
+    fn project(&self) -> ProjectId {
+        self.project_id
+    }
 }
 
 /// Membership events of one person keep their order; they are about the project.
@@ -272,6 +291,10 @@ macro_rules! about_a_member {
 
             fn subject(&self) -> String {
                 self.project_id.to_string()
+            }
+
+            fn project(&self) -> ProjectId {
+                self.project_id
             }
         }
     )*};

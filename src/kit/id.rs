@@ -97,6 +97,10 @@ ids! {
     SegmentationId = "segmentation";
     /// An API token.
     TokenId = "token";
+    /// An address to which a project's events are sent.
+    WebhookId = "webhook";
+    /// An event on its way to a webhook.
+    DeliveryId = "delivery";
     /// One fact in the outbox and on the event log.
     EventId = "event";
 }

@@ -143,6 +143,11 @@ pub fn queue_wait(statistic: &'static str, wait_s: f64) {
     gauge!("spheroctl_queue_wait_seconds", "statistic" => statistic).set(wait_s);
 }
 
+/// A webhook's delivery that was sent: `delivered`, `failed`, `gone` or `postponed`.
+pub fn webhook_sent(outcome: &'static str) {
+    counter!("spheroctl_webhook_sendings_total", "outcome" => outcome).increment(1);
+}
+
 /// How many workers there should be.
 pub fn workers_wanted(workers: u64) {
     gauge!("spheroctl_workers_wanted").set(workers as f64);

@@ -12,7 +12,9 @@ use crate::domain::scaling;
 use crate::roles::args::WorkerArgs;
 use crate::roles::start::{self, Role, Started};
 use crate::settings::Settings;
-use crate::worker::{Pages, Rules, Segmenters, Surroundings, Upkeep, Worker, consumers};
+use crate::worker::{
+    Deliveries, Pages, Rules, Segmenters, Surroundings, Upkeep, Worker, consumers,
+};
 
 /// Runs the command.
 ///
@@ -56,9 +58,12 @@ pub fn start_worker(app: &App) -> anyhow::Result<Worker> {
         scaling: scaling::Rules::new(&app.settings.scaling, &app.settings.worker),
         reap_interval: Duration::from_millis(app.settings.queue.reap_interval_ms),
         reconcile_interval: Duration::from_millis(app.settings.queue.reconcile_interval_ms),
+        deliveries_kept: Duration::from_secs(app.settings.webhooks.keep_s),
         unlisted_age: Duration::from_secs(app.settings.files.unlisted_age_s),
     };
     upkeep.start(&app.lifecycle);
+    let webhooks = &app.settings.webhooks;
+    Deliveries::new(app.db.clone(), app.clock.clone(), webhooks)?.start(&app.lifecycle);
     let pages = Pages {
         images: Lookup::new(app.db.clone()),
         files: app.files.clone(),

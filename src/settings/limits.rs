@@ -95,6 +95,11 @@ pub(super) const RANGES: &[(&str, i64, i64)] = &[
     ("scaling.hold_s", 0, 86_400),
     ("scaling.workers_min", 0, 100_000),
     ("scaling.workers_max", 1, 100_000),
+    // A claimed delivery is another sender's after 120 s.
+    ("webhooks.timeout_ms", 1, 60_000),
+    ("webhooks.at_once", 1, 1_000),
+    ("webhooks.poll_interval_ms", 1, DAY_MS),
+    ("webhooks.keep_s", 1, YEAR_S),
     ("segment.threads", 0, 10),
     ("segment.memory_bytes_max", 1 << 20, EXACT_MAX),
     ("segment.pixels_max", 1, 1 << 40),

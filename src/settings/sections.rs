@@ -43,6 +43,8 @@ pub struct Settings {
     pub worker: Worker,
     /// How many workers there should be.
     pub scaling: Scaling,
+    /// Events that are sent to other people's servers.
+    pub webhooks: Webhooks,
     /// The builtin segmenter and the compute pool.
     pub segment: Segment,
     /// Who segments, and the remote segmenter.
@@ -340,6 +342,24 @@ pub struct Worker {
     pub groups: String,
     /// Transactions of one consumer group at once; each takes a database connection.
     pub handlers_at_once: usize,
+}
+
+/// Events that are sent to other people's servers.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Webhooks {
+    /// Ranges of addresses that may be reached although they are of the inside, with commas between.
+    pub allowed_networks: String,
+    /// Whether plain http is spoken to others than `allowed_networks`.
+    pub allow_http: bool,
+    /// A receiver that has not answered by then has failed.
+    pub timeout_ms: u64,
+    /// Deliveries that one worker sends at once.
+    pub at_once: u32,
+    /// Interval of the search for deliveries that are due.
+    pub poll_interval_ms: u64,
+    /// Ended deliveries are removed after this.
+    pub keep_s: u64,
 }
 
 /// How many workers there should be: what `spheroctl_workers_wanted` and `GET /api/v1/scaling/info` say.

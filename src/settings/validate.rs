@@ -80,14 +80,14 @@ fn texts(merged: &Merged, problems: &mut Vec<Error>) {
         EnvFilter::try_new(merged.text("log.filter")).is_ok(),
         "a filter such as info,spheroctl::worker=debug",
     );
-    expect(
-        "http.trusted_proxies",
-        merged
-            .text("http.trusted_proxies")
-            .parse::<Networks>()
-            .is_ok(),
-        "addresses and ranges such as 10.0.0.0/8, 127.0.0.1",
-    );
+    for key in ["http.trusted_proxies", "webhooks.allowed_networks"] {
+        let good = merged.text(key).parse::<Networks>().is_ok();
+        expect(
+            key,
+            good,
+            "addresses and ranges such as 10.0.0.0/8, 127.0.0.1",
+        );
+    }
     for key in ["http.host", "ops.host", "realtime.host"] {
         let host = merged.text(key);
         let good = !host.is_empty() && plain(host, b".:-_");
@@ -284,6 +284,7 @@ mod tests {
             ("http.host", ""),
             ("http.public_url", "lab.example"),
             ("http.trusted_proxies", "balancer"),
+            ("webhooks.allowed_networks", "10.0.0.0/40"),
             ("redis.prefix", "{q}"),
             ("redis.url", "http://cache"),
             ("database.url", "mysql://db/lab"),

@@ -6,9 +6,11 @@
 //! * `running`: what runs here now, and how to interrupt it.
 //! * `segmenters`: who finds the objects, here or behind HTTP.
 //! * `consumers`: the consumer groups of the event log.
+//! * `deliveries`: sends events to webhooks.
 //! * `upkeep`: everything periodic that some worker must do (reap, reconcile, expire).
 
 pub mod consumers;
+mod deliveries;
 mod running;
 mod segmenters;
 mod suspects;
@@ -31,6 +33,7 @@ use crate::kit::lifecycle::Lifecycle;
 use crate::kit::retry::Backoff;
 use crate::settings::Settings;
 
+pub use deliveries::Deliveries;
 pub use segmenters::{Pages, Segmenters, Surroundings};
 pub use upkeep::Upkeep;
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::db::{Db, run_tx};
 use crate::domain::jobs::{Figures, Jobs};
 use crate::domain::scaling::{self, Advice};
-use crate::domain::{Error, activity, idempotency, leftovers};
+use crate::domain::{Error, activity, idempotency, leftovers, webhooks};
 use crate::events::inbox;
 use crate::events::log::SharedLog;
 use crate::files::FileStore;
@@ -58,6 +58,8 @@ pub struct Upkeep {
     pub reconcile_interval: Duration,
     /// How many workers there should be.
     pub scaling: scaling::Rules,
+    /// Age at which ended deliveries of webhooks are removed.
+    pub deliveries_kept: Duration,
     /// Age at which files that nobody lists are removed.
     pub unlisted_age: Duration,
 }
@@ -148,7 +150,11 @@ impl Upkeep {
                 run_tx!(self.db, "idempotency.expire", |tx| -> Result<(), Error> {
                     idempotency::expire(tx, now, EXPIRE_MAX).await.map(drop)
                 })?;
-                self.expire_consumed().await
+                self.expire_consumed().await?;
+                let before = now - self.deliveries_kept;
+                run_tx!(self.db, "webhook.expire", |tx| -> Result<(), Error> {
+                    webhooks::expire(tx, before, EXPIRE_MAX).await.map(drop)
+                })
             }
             Task::Forget => self.jobs.forget_ended().await.map(drop),
             Task::Count => {

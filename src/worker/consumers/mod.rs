@@ -2,6 +2,7 @@
 
 mod notifier;
 mod projector;
+mod webhooks;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +17,9 @@ fn all(app: &App) -> Vec<Arc<dyn Handler>> {
     vec![
         Arc::new(projector::Projector),
         Arc::new(notifier::Notifier { push }),
+        Arc::new(webhooks::Webhooks {
+            clock: app.clock.clone(),
+        }),
     ]
 }
 

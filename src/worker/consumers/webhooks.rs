@@ -1,0 +1,31 @@
+//! `webhooks`: writes what is to be sent of an event; `worker::deliveries` sends it.
+
+use async_trait::async_trait;
+
+use crate::db::Tx;
+use crate::domain::webhooks;
+use crate::events::Event;
+use crate::events::group::{Handler, HandlerError};
+use crate::events::topics::{FILE_EVENTS, JOB_EVENTS, USER_EVENTS};
+use crate::kit::clock::SharedClock;
+
+/// The handler.
+#[derive(Debug)]
+pub(super) struct Webhooks {
+    pub(super) clock: SharedClock,
+}
+
+#[async_trait]
+impl Handler for Webhooks {
+    fn name(&self) -> &'static str {
+        "webhooks"
+    }
+
+    fn topics(&self) -> &'static [&'static str] {
+        &[JOB_EVENTS, FILE_EVENTS, USER_EVENTS]
+    }
+
+    async fn handle(&self, tx: &mut Tx, event: &Event) -> Result<(), HandlerError> {
+        Ok(webhooks::plan(tx, &*self.clock, event).await?)
+    }
+}
