@@ -21,7 +21,7 @@ async fn a_project_has_a_feed_and_sums_that_strangers_do_not_see() {
     let submit = test
         .request(&person.token, Method::POST, "/api/v1/jobs")
         .header("idempotency-key", unique_prefix())
-        .json(&json!({ "image": image }));
+        .json(&json!({ "image_id": image }));
     assert_eq!(submit.send().await.expect("an answer").status(), 202);
     let statistics = format!("/api/v1/projects/{project}/statistics");
     eventually("the job is counted", SOON, async || {
