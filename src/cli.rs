@@ -99,7 +99,7 @@ pub enum Command {
     Token(TokenArgs),
     /// Dead letters: list, show, run again, remove
     #[command(
-        before_help = "Examples:\n  spheroctl dlq jobs list --error-class storage\n  spheroctl dlq jobs replay --error-class storage\n  spheroctl dlq jobs purge --older-than-days 30 --yes"
+        before_help = "Examples:\n  spheroctl dlq jobs list --error-class storage\n  spheroctl dlq jobs replay --error-class storage\n  spheroctl dlq jobs purge --older-than-days 30 --yes\n  spheroctl dlq events list --group projector\n  spheroctl dlq events replay --all"
     )]
     Dlq(DlqArgs),
     /// Check and print the settings

@@ -1,13 +1,16 @@
 //! The one integration binary: `support` starts what a test needs, `conformance` holds each seam's promises,
 //! every other file is one noun of the product.
 
+mod activity;
 mod auth;
 mod conformance;
+mod dead_events;
 mod dead_letters;
 mod dlq;
 mod embedded_log;
 mod failure;
 mod files;
+mod groups;
 mod http;
 mod images;
 mod jobs_api;

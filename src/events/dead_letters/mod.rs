@@ -2,13 +2,15 @@
 //! and headers that say why. Listed, shown, replayed and purged by [`DeadLetters`].
 
 mod desk;
+mod letter;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
 use super::log::{NewRecord, Record};
 use super::topics::dead_letters_of;
 
-pub use desk::{DeadLetters, Filter, Letter, LetterId, Purged, Replayed, Selection, State};
+pub use desk::{DeadLetters, Purged, Replayed, Selection};
+pub use letter::{Filter, Letter, LetterId, NotALetter, State};
 
 /// Longest error text in a header, 1 KiB in bytes.
 const ERROR_BYTES_MAX: usize = 1_024;

@@ -121,14 +121,25 @@ impl Groups {
         self.figures.lock().values().cloned().collect()
     }
 
-    /// Changes the figures of a group, which are made where they are missing, and shows them as metrics.
+    /// Changes the figures of a group, which are made where they are missing.
     pub(super) fn change(&self, group: &str, change: impl FnOnce(&mut GroupFigures)) {
         let mut all = self.figures.lock();
-        let figures = all.entry(group.to_owned()).or_default();
-        group.clone_into(&mut figures.group);
+        let figures = match all.get_mut(group) {
+            Some(figures) => figures,
+            None => all.entry(group.to_owned()).or_insert_with(|| GroupFigures {
+                group: group.to_owned(),
+                ..GroupFigures::default()
+            }),
+        };
         change(figures);
         figures.derive_state();
-        figures.show();
+    }
+
+    /// Shows the figures of a group as metrics.
+    pub(super) fn show(&self, group: &str) {
+        if let Some(figures) = self.figures.lock().get(group) {
+            figures.show();
+        }
     }
 
     /// Notes how far behind a group's partitions are.

@@ -152,6 +152,7 @@ async fn stay_out(core: &Core, drain: &CancellationToken) {
         "too many records died: the group stays out in this process until it starts again"
     );
     core.change(|figures| figures.state = GroupState::Flooded);
+    core.groups.show(core.name());
     drain.cancelled().await;
 }
 

@@ -347,5 +347,6 @@ impl Runner {
             }
             figures.state = GroupState::Reading;
         });
+        self.core.groups.show(self.core.name());
     }
 }

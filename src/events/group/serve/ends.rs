@@ -1,0 +1,98 @@
+//! What follows a commit, and burials.
+
+use super::super::core::Core;
+use super::super::handler::HandlerError;
+use super::Server;
+use super::item::Item;
+use super::tries::Cause;
+use super::waits::{BACKOFF, Stopped};
+use crate::events::dead_letters::{Death, letter};
+use crate::events::inbox::ATTEMPTS_MAX;
+use crate::events::log::{self, NewRecord};
+use crate::kit::metrics;
+
+impl Server {
+    /// The effect is committed: what lies outside of the database follows, then the record is done.
+    pub(super) async fn conclude(&mut self, item: &Item) -> Result<(), Stopped> {
+        let Ok(event) = &item.event else {
+            return Ok(());
+        };
+        let (mut attempt, mut outages) = (0, 0);
+        while let Err(error) = self.core.committed(event).await {
+            let why = error.to_string();
+            if error.is_outage() {
+                outages += 1;
+                self.hold(&why, outages).await?;
+                continue;
+            }
+            attempt += 1;
+            self.core.note_error(&why);
+            if matches!(error, HandlerError::Refused(_)) || attempt >= ATTEMPTS_MAX {
+                let cause = Cause {
+                    attempts: attempt,
+                    class: error.class(),
+                    message: why,
+                };
+                return self.bury(item, cause).await;
+            }
+            self.rest(BACKOFF.wait(u32::try_from(attempt).unwrap_or(1)))
+                .await?;
+        }
+        self.complete(item, 0);
+        Ok(())
+    }
+
+    /// Puts a record into the dead letters; waits for as long as they cannot be written.
+    pub(super) async fn bury(&mut self, item: &Item, cause: Cause) -> Result<(), Stopped> {
+        let core = self.core.clone();
+        let death = Death {
+            group: core.name(),
+            attempts: cause.attempts,
+            class: cause.class,
+            message: &cause.message,
+            at: core.clock.now(),
+            host: &core.instance,
+        };
+        let dead = letter(&item.record, &death);
+        let mut failures = 0;
+        while let Err(error) = append(&core, &dead).await {
+            failures += 1;
+            let why = format!("{} cannot be written: {error}", dead.topic);
+            self.stall(&why, failures).await?;
+        }
+        let place = &item.record.partition;
+        tracing::error!(
+            group = core.name(),
+            topic = place.topic,
+            partition = place.number,
+            offset = item.record.offset,
+            class = cause.class,
+            "a record went to {}: {}",
+            dead.topic,
+            cause.message
+        );
+        core.note_error(&cause.message);
+        metrics::dlq_record(&place.topic, core.name());
+        if let Ok(event) = &item.event {
+            self.persist(|| core.inbox.bury(event.id, &cause.message))
+                .await?;
+        }
+        self.complete(item, 1);
+        Ok(())
+    }
+
+    pub(super) fn complete(&self, item: &Item, dead: usize) {
+        if self.slot.complete(&item.offsets) {
+            self.core.changed.notify_one();
+        }
+        self.core.note_completed(item.offsets.len() - dead, dead);
+    }
+}
+
+async fn append(core: &Core, dead: &NewRecord) -> Result<(), log::Error> {
+    let answers = core.log.append(vec![dead.clone()]).await;
+    match answers.into_iter().next() {
+        Some(answer) => answer.map(drop),
+        None => Err(log::Error::Unavailable("no answer".to_owned())),
+    }
+}

@@ -1,0 +1,78 @@
+//! What the projector makes of facts, over HTTP: the feed and the sums of projects and people.
+
+use std::time::Duration;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::support::app::{start, text};
+use crate::support::{eventually, pictures, unique_prefix};
+
+const SOON: Duration = Duration::from_secs(60);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_project_has_a_feed_and_sums_that_strangers_do_not_see() {
+    let test = start().await;
+    let person = test.person("a@example.org").await;
+    let project = test.project(&person.token, "one").await;
+    let picture = pictures::png(1);
+    let bytes = picture.len();
+    let image = test.upload(&person.token, &project, "a.png", picture).await;
+    let submit = test
+        .request(&person.token, Method::POST, "/api/v1/jobs")
+        .header("idempotency-key", unique_prefix())
+        .json(&json!({ "image_id": image }));
+    assert_eq!(submit.send().await.expect("an answer").status(), 202);
+    let statistics = format!("/api/v1/projects/{project}/statistics");
+    eventually("the job is counted", SOON, async || {
+        test.get(&person.token, &statistics).await["jobs_completed"] == 1
+    })
+    .await;
+    for path in [&statistics[..], "/api/v1/users/me/statistics"] {
+        let sums = test.get(&person.token, path).await;
+        for (name, expected) in [
+            ("images", 1),
+            ("image_bytes", bytes),
+            ("jobs_submitted", 1),
+            ("jobs_dead", 0),
+            ("segmentations", 1),
+        ] {
+            assert_eq!(sums[name], expected, "{path} {name}: {sums}");
+        }
+    }
+    let feed = format!("/api/v1/projects/{project}/activity");
+    let mut kinds = Vec::new();
+    let mut page = test.get(&person.token, &format!("{feed}?limit=2")).await;
+    loop {
+        kinds.extend(page["items"].as_array().unwrap().iter().map(kind));
+        let Some(cursor) = page["next_cursor"].as_str() else {
+            break;
+        };
+        let path = format!("{feed}?limit=2&cursor={cursor}");
+        page = test.get(&person.token, &path).await;
+    }
+    kinds.sort_unstable();
+    let expected = [
+        "file.stored",
+        "job.completed",
+        "job.submitted",
+        "member.added",
+    ];
+    assert_eq!(kinds, expected);
+    let stranger = test.person("b@example.org").await;
+    for path in [&feed, &statistics] {
+        let answer = test
+            .request(&stranger.token, Method::GET, path)
+            .send()
+            .await;
+        assert_eq!(answer.expect("an answer").status(), 404, "{path}");
+    }
+    let nothing = test
+        .get(&stranger.token, "/api/v1/users/me/statistics")
+        .await;
+    assert_eq!(nothing["images"], 0);
+}
+
+fn kind(activity: &Value) -> String {
+    text(&activity["kind"])
+}

@@ -1,0 +1,217 @@
+//! An effect that can be counted: each event writes a line, in the order of the database, and the auditor compares the
+//! lines with what was sent.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use spheroctl::db::{Connection, Db, Error, Tx, execute, on_tx, run_tx};
+use spheroctl::events::group::{Handler, HandlerError};
+use spheroctl::events::log::NewRecord;
+use spheroctl::events::topics::JOB_EVENTS;
+use spheroctl::events::types::{JobRef, JobStarted};
+use spheroctl::events::{Event, Fact};
+use spheroctl::kit::clock::SystemClock;
+use spheroctl::kit::id::{EventId, ImageId, JobId, ProjectId, UserId};
+use uuid::Uuid;
+
+pub const GROUP: &str = "auditor";
+
+const TABLE_POSTGRES: &str = "
+    create table if not exists audit (n bigserial primary key, event_id uuid not null, image uuid not null,
+        seq bigint not null)";
+const TABLE_SQLITE: &str = "
+    create table if not exists audit (n integer primary key autoincrement, event_id blob not null, image blob not null,
+        seq integer not null)";
+const LINE: &str = "insert into audit (event_id, image, seq) values ($1, $2, $3)";
+const LINES: &str = "select event_id, image, seq from audit order by n";
+const DROP_TOPIC: &str = "delete from log_topics where name = $1";
+
+pub async fn make_tables(db: &Db) {
+    let made = run_tx!(db, "test", |tx| -> Result<(), Error> {
+        let table = tx.dialect().pick(TABLE_POSTGRES, TABLE_SQLITE);
+        execute!(tx, table)?;
+        Ok(())
+    });
+    // Two processes may make it at once; PostgreSQL then refuses one of them.
+    drop(made);
+}
+
+/// Takes a topic out of the embedded log.
+pub async fn drop_topic(db: &Db, name: &str) {
+    let dropped = run_tx!(db, "test", |tx| -> Result<(), Error> {
+        if let Connection::Sqlite(connection) = tx.connection() {
+            sqlx::query(DROP_TOPIC)
+                .bind(name)
+                .execute(connection)
+                .await?;
+        }
+        Ok(())
+    });
+    dropped.expect("a topic can be dropped");
+}
+
+/// What a handler does with an event instead of its work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mischief {
+    Fails,
+    Panics,
+    Aborts,
+}
+
+/// A handler whose effect can be counted.
+#[derive(Debug, Default)]
+pub struct Auditor {
+    /// How often the handler ran for an event.
+    pub runs: Mutex<HashMap<EventId, u32>>,
+    /// Every so many-th event fails on its first two runs; 0 for none.
+    pub fails_every: u64,
+    /// What it does with these.
+    pub mischief: Mutex<HashMap<EventId, Mischief>>,
+    /// What it needs is away.
+    pub away: AtomicBool,
+    /// It takes its time.
+    pub takes: Duration,
+    /// It tells what was committed.
+    pub told: Mutex<Vec<EventId>>,
+}
+
+#[async_trait]
+impl Handler for Auditor {
+    fn name(&self) -> &'static str {
+        GROUP
+    }
+
+    fn topics(&self) -> &'static [&'static str] {
+        &[JOB_EVENTS]
+    }
+
+    async fn handle(&self, tx: &mut Tx, event: &Event) -> Result<(), HandlerError> {
+        let runs = {
+            let mut all = self.runs.lock();
+            let runs = all.entry(event.id).or_default();
+            *runs += 1;
+            *runs
+        };
+        if !self.takes.is_zero() {
+            tokio::time::sleep(self.takes).await;
+        }
+        write_line(tx, event).await?;
+        if self.away.load(Ordering::Relaxed) {
+            return Err(HandlerError::Unavailable("it is away".to_owned()));
+        }
+        let mischief = self.mischief.lock().get(&event.id).copied();
+        match mischief {
+            Some(Mischief::Fails) => return Err(HandlerError::Failed("no luck".to_owned())),
+            Some(Mischief::Panics) => panic!("a handler that panics"),
+            Some(Mischief::Aborts) => std::process::abort(),
+            None => {}
+        }
+        let (_, seq) = line_of(event);
+        let fails = self.fails_every > 0 && seq.cast_unsigned() % self.fails_every == 0;
+        match fails && runs < 3 {
+            true => Err(HandlerError::Failed(format!("run {runs} of {seq} fails"))),
+            false => Ok(()),
+        }
+    }
+
+    async fn committed(&self, event: &Event) -> Result<(), HandlerError> {
+        self.told.lock().push(event.id);
+        Ok(())
+    }
+}
+
+impl Auditor {
+    pub fn shared(self) -> Arc<Self> {
+        Arc::new(self)
+    }
+
+    pub fn runs_of(&self, event: &Event) -> u32 {
+        self.runs.lock().get(&event.id).copied().unwrap_or_default()
+    }
+}
+
+async fn write_line(tx: &mut Tx, event: &Event) -> Result<(), Error> {
+    let (image, seq) = line_of(event);
+    execute!(tx, LINE, event.id, image, seq)?;
+    Ok(())
+}
+
+fn line_of(event: &Event) -> (Uuid, i64) {
+    let Fact::JobStarted(started) = &event.fact else {
+        panic!("{} was not sent", event.fact.kind());
+    };
+    (started.job.image_id.as_uuid(), started.attempt)
+}
+
+/// `per_key` events of each of `keys` keys, in turn, each with its number within its key.
+pub fn events(keys: usize, per_key: usize) -> Vec<Event> {
+    let images: Vec<_> = (0..keys).map(|_| ImageId::new(&SystemClock)).collect();
+    let numbers = (0..per_key).flat_map(|number| images.iter().map(move |image| (number, *image)));
+    numbers
+        .map(|(number, image)| event(image, i64::try_from(number).expect("a small number")))
+        .collect()
+}
+
+pub fn event(image_id: ImageId, attempt: i64) -> Event {
+    let job = JobRef {
+        job_id: JobId::new(&SystemClock),
+        task_id: String::new(),
+        project_id: ProjectId::new(&SystemClock),
+        image_id,
+        owner: UserId::new(&SystemClock),
+    };
+    Event::new(Fact::JobStarted(JobStarted { job, attempt }), &SystemClock)
+}
+
+pub fn records(events: &[Event]) -> Vec<NewRecord> {
+    events.iter().map(record).collect()
+}
+
+pub fn record(event: &Event) -> NewRecord {
+    NewRecord {
+        topic: event.fact.topic().to_owned(),
+        key: event.fact.key(),
+        headers: event.envelope().headers(),
+        value: event.fact.encode().expect("a payload"),
+    }
+}
+
+/// The lines that were written, in their order.
+pub async fn lines(db: &Db) -> Vec<(EventId, Uuid, i64)> {
+    let mut tx = db.reader().await.expect("a connection");
+    let lines: Result<Vec<(EventId, Uuid, i64)>, sqlx::Error> =
+        on_tx!(tx, |conn| sqlx::query_as(LINES).fetch_all(conn).await);
+    lines.expect("the lines")
+}
+
+/// Each event has one line, and those of a key stand in their order.
+pub async fn audit(db: &Db, sent: &[Event]) {
+    let lines = lines(db).await;
+    let mut count: BTreeMap<EventId, u32> = BTreeMap::new();
+    let mut last: HashMap<Uuid, i64> = HashMap::new();
+    for (event, image, seq) in &lines {
+        *count.entry(*event).or_default() += 1;
+        let before = last.insert(*image, *seq);
+        assert!(
+            before.is_none_or(|before| before < *seq),
+            "{image}: {seq} comes after {before:?}"
+        );
+    }
+    let doubled = count.values().filter(|count| **count > 1).count();
+    let lost = sent.iter().filter(|it| !count.contains_key(&it.id)).count();
+    assert_eq!(
+        (lost, doubled),
+        (0, 0),
+        "lost and doubled of {}",
+        sent.len()
+    );
+    assert_eq!(
+        lines.len(),
+        sent.len(),
+        "lines of events that were not sent"
+    );
+}
