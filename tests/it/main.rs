@@ -18,6 +18,7 @@ mod ml;
 mod outbox;
 mod projects;
 mod queue_figures;
+mod realtime;
 mod results;
 mod roles;
 mod segment;
