@@ -229,6 +229,42 @@ apt_install() {
     install --no-install-recommends "$@" >&2 9>&- || fail "apt-get cannot install: $*"
 }
 
+# Python environments lie in $cache and are made by $python; LOCK_S, FETCH_S and FETCH_TRIES limit how.
+
+need_python() {
+  has "$python" || apt_install python3 python3-venv
+  "$python" -c 'import ensurepip, venv' 2>/dev/null || apt_install python3-venv
+}
+
+# environment_place NAME LIST: where the packages of a list are. Its name holds what is in it, so that another list makes
+# another one.
+environment_place() {
+  echo "$cache/$1-$(cat "$2" <("$python" --version) | sha256sum | head -c 12)"
+}
+
+# make_environment PLACE LIST ADVICE: installs the packages of a list, where that has not been done.
+make_environment() {
+  local place=$1 try
+  [ ! -e "$place/complete" ] || return 0
+  mkdir -p "$cache"
+  # Two checkouts may want it at once, and it cannot be made elsewhere and moved: its programs hold its path.
+  exec 8>"$place.lock"
+  flock -w "$LOCK_S" 8 || fail "another process has been making $place for $LOCK_S s"
+  [ ! -e "$place/complete" ] || return 0
+  say "installing the Python packages of $2"
+  for ((try = 1; try <= FETCH_TRIES; try++)); do
+    rm -rf "$place"
+    if "$python" -m venv "$place" >&2 9>&- &&
+      timeout "$FETCH_S" "$place/bin/pip" install -q --disable-pip-version-check --no-deps -r "$2" >&2 9>&-; then
+      touch "$place/complete"
+      exec 8>&-
+      return 0
+    fi
+    say "installation $try of $FETCH_TRIES failed"
+  done
+  fail "the packages of $2 cannot be installed; $3"
+}
+
 # === Small parts ===
 
 has() {

@@ -48,5 +48,6 @@ pub(super) async fn remove(
     Path((id, user)): Path<(ProjectId, UserId)>,
 ) -> Answer<StatusCode> {
     projects::remove_member(&api.db, &*api.clock, &principal, id, user).await?;
+    api.access_changed(user).await;
     Ok(StatusCode::NO_CONTENT)
 }

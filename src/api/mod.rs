@@ -40,12 +40,14 @@ use http::Method;
 use crate::db::Db;
 use crate::domain::images::Uploads;
 use crate::domain::jobs::Jobs;
+use crate::domain::push::Push;
 use crate::domain::users::{Bearers, Passwords};
 use crate::events::dead_letters::DeadLetters;
 use crate::events::log::SharedLog;
 use crate::files::FileStore;
 use crate::kit::clock::SharedClock;
 use crate::kit::compute::ComputePool;
+use crate::kit::id::UserId;
 use crate::settings;
 use crate::state::SharedState;
 use crate::state::sessions::{Sessions, SignInCodes};
@@ -96,6 +98,13 @@ pub struct Api {
     pub rate_limits: Option<RateLimits>,
     /// What `/lb-check/…` keeps.
     pub lb_check: LbCheck,
+}
+
+impl Api {
+    /// This person's credentials or memberships are fewer than before: open connections are to look again.
+    async fn access_changed(&self, user: UserId) {
+        Push::new(self.state.clone()).access_changed(user).await;
+    }
 }
 
 /// The figures of the settings that the routes follow.

@@ -120,12 +120,13 @@ pub(super) async fn list(
 
 /// Ends the session that the request came with.
 pub(super) async fn sign_out(
-    Authenticated(_): Authenticated,
+    Authenticated(Principal { user, .. }): Authenticated,
     State(api): State<Api>,
     headers: HeaderMap,
 ) -> Answer {
     if let Some(token) = cookies::token(&headers, &api.rules) {
         api.sessions.end(token).await?;
+        api.access_changed(user).await;
     }
     Ok((StatusCode::NO_CONTENT, cookies::clear()).into_response())
 }
@@ -135,6 +136,7 @@ pub(super) async fn sign_out_everywhere(
     State(api): State<Api>,
 ) -> Answer {
     let ended = api.sessions.end_all(user).await?;
+    api.access_changed(user).await;
     tracing::info!(%user, ended, "user {user} ended {ended} session(s)");
     Ok((StatusCode::NO_CONTENT, cookies::clear()).into_response())
 }

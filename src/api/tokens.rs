@@ -72,10 +72,11 @@ pub(super) async fn revoke(
     State(api): State<Api>,
     Path(id): Path<TokenId>,
 ) -> Answer<StatusCode> {
-    match users::revoke_token(&api.db, principal.user, id).await? {
-        true => Ok(StatusCode::NO_CONTENT),
-        false => Err(Error::not_found("token", id).into()),
+    if !users::revoke_token(&api.db, principal.user, id).await? {
+        return Err(Error::not_found("token", id).into());
     }
+    api.access_changed(principal.user).await;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 fn lifetime(days: u32) -> Result<TimeDelta, Error> {

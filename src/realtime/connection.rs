@@ -144,16 +144,6 @@ impl Connection {
         }
     }
 
-    /// Its name.
-    pub const fn client(&self) -> &Arc<str> {
-        &self.client
-    }
-
-    /// Whether it has said who it is, and that is so.
-    pub const fn is_known(&self) -> bool {
-        self.user.is_some()
-    }
-
     /// The channels that it is subscribed to.
     pub fn channels(&self) -> impl Iterator<Item = Channel> {
         self.channels.values().copied()
@@ -322,22 +312,18 @@ impl Connection {
         }
     }
 
-    /// The answer to a client that is let in.
-    pub fn welcomed(&self, user: UserId) -> ConnectResult {
-        ConnectResult {
-            client: self.client.to_string(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            data: Bytes::from(format!("{{\"user\":\"{user}\"}}")),
-            ping: u32::try_from(self.terms.ping_interval.as_secs()).unwrap_or(u32::MAX),
-            pong: true,
-            node: self.terms.node.to_string(),
-        }
-    }
-
     fn welcome(&self, id: u32, user: UserId) -> Reply {
+        let ping = self.terms.ping_interval.as_secs();
         Reply {
             id,
-            connect: Some(self.welcomed(user)),
+            connect: Some(ConnectResult {
+                client: self.client.to_string(),
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                data: Bytes::from(format!("{{\"user\":\"{user}\"}}")),
+                ping: u32::try_from(ping).unwrap_or(u32::MAX),
+                pong: true,
+                node: self.terms.node.to_string(),
+            }),
             ..Reply::default()
         }
     }

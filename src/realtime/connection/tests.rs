@@ -129,7 +129,7 @@ fn a_client_without_a_token_is_asked_for_its_session() {
         .connection
         .answer(Answer::Refused(Disconnect::InvalidToken));
     assert_eq!(end(step), Disconnect::InvalidToken);
-    assert!(!fed.connection.is_known());
+    assert!(fed.connection.user.is_none());
 }
 
 #[test]

@@ -15,6 +15,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use super::connection::Terms;
 use super::hub::Hub;
@@ -103,6 +105,8 @@ struct Shared {
     terms: Terms,
     hub: Hub,
     tracking: Tracking,
+    /// Told when the last connection has ended.
+    emptied: Arc<Notify>,
 }
 
 impl Gateway {
@@ -118,23 +122,35 @@ impl Gateway {
             },
             tracking: Tracking::new(&handles),
             hub: hub.clone(),
+            emptied: Arc::default(),
             limits,
             handles,
         };
         let gateway = Self(Arc::new(shared));
-        let drain = lifecycle.drain_token();
-        let last = gateway.0.limits.drain;
-        lifecycle.clone().spawn("realtime.hub", async move {
-            let closing = tokio_util::sync::CancellationToken::new();
-            let draining = async {
-                drain.cancelled().await;
-                // Until the last connection has been told to go, it hears what happens.
-                tokio::time::sleep(last).await;
-                closing.cancel();
-            };
-            tokio::join!(hub.run(closing.clone()), draining);
-        });
+        let closing = CancellationToken::new();
+        let closer = gateway.clone().close_the_hub(closing.clone());
+        let running = async move { tokio::join!(hub.run(closing), closer) };
+        lifecycle.spawn("realtime.hub", running);
         gateway
+    }
+
+    /// Until the last connection has been told to go, it hears what happens.
+    async fn close_the_hub(self, closing: CancellationToken) {
+        let Shared {
+            handles,
+            limits,
+            emptied,
+            ..
+        } = &*self.0;
+        handles.lifecycle.draining().await;
+        let empty = async {
+            while handles.sockets.load(Ordering::Relaxed) > 0 {
+                emptied.notified().await;
+            }
+        };
+        // Whoever is still there has been told already.
+        let _ = tokio::time::timeout(limits.drain, empty).await;
+        closing.cancel();
     }
 
     /// Its routes.
@@ -153,17 +169,26 @@ impl Gateway {
         });
         let before = taken.ok()?;
         metrics::ws_connections(before + 1);
-        Some(Place(Arc::clone(sockets)))
+        Some(Place {
+            sockets: Arc::clone(sockets),
+            emptied: Arc::clone(&self.0.emptied),
+        })
     }
 }
 
 /// Counts one connection.
 #[derive(Debug)]
-struct Place(Arc<AtomicUsize>);
+struct Place {
+    sockets: Arc<AtomicUsize>,
+    emptied: Arc<Notify>,
+}
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let before = self.0.fetch_sub(1, Ordering::Relaxed);
+        let before = self.sockets.fetch_sub(1, Ordering::Relaxed);
         metrics::ws_connections(before - 1);
+        if before == 1 {
+            self.emptied.notify_one();
+        }
     }
 }

@@ -15,7 +15,6 @@ use uuid::Uuid;
 use super::super::budget::Budget;
 use super::super::connection::{Ask, Connection, Step};
 use super::super::frame::{self, Message, Opcode};
-use super::super::hub::broadcast::Form;
 use super::super::hub::outbox::{Notice, Outbox, Taken};
 use super::super::protocol::{Codec, Command, Disconnect, Failure, Reply, Unsubscribed};
 use super::super::rules::{Credential, Grant};
@@ -66,7 +65,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin + Send + 'static> Session<I> {
     pub(super) fn new(gateway: Gateway, io: I, codec: Codec, cookie: Option<Credential>) -> Self {
         let client: Arc<str> = Uuid::new_v4().to_string().into();
         let limits = &gateway.0.limits;
-        let outbox = Outbox::new(Form::Frame(codec), limits.waiting_bytes_max);
+        let outbox = Outbox::new(codec, limits.waiting_bytes_max);
         Self {
             connection: Connection::new(gateway.0.terms.clone(), Arc::clone(&client)),
             codec,

@@ -4,20 +4,9 @@ use std::sync::OnceLock;
 
 use bytes::Bytes;
 
-use super::super::protocol::{
-    ClientInfo, Codec, Malformed, Publication, Push, Reply, Watched, codec,
-};
+use super::super::protocol::{ClientInfo, Codec, Publication, Push, Reply, Watched};
 use crate::domain::push::{Author, Told};
 use crate::state::feed::{Entry, Heard, Position};
-
-/// How a connection wants to be told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Form {
-    /// WebSocket frames.
-    Frame(Codec),
-    /// Events of an event stream.
-    Event,
-}
 
 /// A message of one channel.
 #[derive(Debug)]
@@ -27,9 +16,8 @@ pub struct Broadcast {
     /// Whether it tells who came or left.
     pub is_presence: bool,
     reply: Reply,
-    json_frame: OnceLock<Option<Bytes>>,
-    protobuf_frame: OnceLock<Option<Bytes>>,
-    event: OnceLock<Option<Bytes>>,
+    json: OnceLock<Option<Bytes>>,
+    protobuf: OnceLock<Option<Bytes>>,
 }
 
 impl Broadcast {
@@ -47,49 +35,25 @@ impl Broadcast {
             position: heard.position,
             is_presence,
             reply: Reply::pushed(channel, |push| fill(push, told, offset)),
-            json_frame: OnceLock::new(),
-            protobuf_frame: OnceLock::new(),
-            event: OnceLock::new(),
+            json: OnceLock::new(),
+            protobuf: OnceLock::new(),
         })
     }
 
-    /// The message in this form; `None` where it cannot be written so.
-    pub fn written(&self, form: Form) -> Option<Bytes> {
-        let (place, form) = match form {
-            Form::Frame(Codec::Json) => (&self.json_frame, form),
-            Form::Frame(Codec::Protobuf) => (&self.protobuf_frame, form),
-            Form::Event => (&self.event, form),
+    /// The message as a frame of this form; `None` where it cannot be written so.
+    pub fn frame(&self, codec: Codec) -> Option<Bytes> {
+        let place = match codec {
+            Codec::Json => &self.json,
+            Codec::Protobuf => &self.protobuf,
         };
-        place
-            .get_or_init(|| {
-                written(&self.reply, form)
-                    .inspect_err(
-                        |error| tracing::warn!(%error, "a message cannot be written: {error}"),
-                    )
-                    .ok()
-            })
-            .clone()
+        let write = || {
+            codec
+                .frame(&self.reply)
+                .inspect_err(|error| tracing::warn!(%error, "a message cannot be written: {error}"))
+                .ok()
+        };
+        place.get_or_init(write).clone()
     }
-}
-
-/// A reply in this form.
-///
-/// # Errors
-/// Where its payload is no JSON.
-pub fn written(reply: &Reply, form: Form) -> Result<Bytes, Malformed> {
-    match form {
-        Form::Frame(codec) => codec.frame(reply),
-        Form::Event => match &reply.push {
-            // One-way clients are sent the push without its envelope.
-            Some(push) => event(push),
-            None => Ok(Bytes::from_static(b":\n\n")),
-        },
-    }
-}
-
-fn event(push: &Push) -> Result<Bytes, Malformed> {
-    let json = codec::json(push)?;
-    Ok([b"data: ", &json[..], b"\n\n"].concat().into())
 }
 
 fn fill(push: &mut Push, told: Told, offset: u64) {

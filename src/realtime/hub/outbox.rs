@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures::task::AtomicWaker;
 use parking_lot::Mutex;
 
-use super::broadcast::Form;
+use super::super::protocol::Codec;
 
 /// Something that the connection must know besides what it writes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub enum Notice {
 /// The queue of one connection. Written by the hub and by the connection itself, emptied by the connection's task.
 #[derive(Debug)]
 pub struct Outbox {
-    form: Form,
+    codec: Codec,
     bytes_max: usize,
     content: Mutex<Content>,
     filled: AtomicWaker,
@@ -47,19 +47,19 @@ pub struct Taken {
 }
 
 impl Outbox {
-    /// An empty outbox of a connection that wants broadcasts in this form and may have `bytes_max` bytes waiting.
-    pub fn new(form: Form, bytes_max: usize) -> Self {
+    /// An empty outbox of a connection that speaks this form and may have `bytes_max` bytes waiting.
+    pub fn new(codec: Codec, bytes_max: usize) -> Self {
         Self {
-            form,
+            codec,
             bytes_max,
             content: Mutex::default(),
             filled: AtomicWaker::new(),
         }
     }
 
-    /// The form in which broadcasts are to be put in.
-    pub const fn form(&self) -> Form {
-        self.form
+    /// The form of its frames.
+    pub const fn codec(&self) -> Codec {
+        self.codec
     }
 
     /// Adds what is to be written. Above the bound everything that waits is dropped, and the connection is to be closed.
@@ -111,11 +111,10 @@ impl Outbox {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::protocol::Codec;
     use super::*;
 
     fn outbox() -> Outbox {
-        Outbox::new(Form::Frame(Codec::Json), 10)
+        Outbox::new(Codec::Json, 10)
     }
 
     fn take(outbox: &Outbox) -> Poll<(Vec<Bytes>, Taken)> {

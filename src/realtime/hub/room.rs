@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::super::protocol::{Reply, Unsubscribed};
-use super::broadcast::{Broadcast, written};
+use super::broadcast::Broadcast;
 use super::outbox::{Notice, Outbox};
 use crate::state::feed::{Position, Recalled};
 
@@ -78,7 +78,7 @@ impl Member {
             }
             at.offset = position.offset;
         }
-        if let Some(frame) = message.written(self.outbox.form()) {
+        if let Some(frame) = message.frame(self.outbox.codec()) {
             self.outbox.put(frame);
             sent.connections += 1;
         }
@@ -102,7 +102,7 @@ impl Member {
     /// Ends the subscription, so that the client subscribes again and recovers what it can.
     fn end(&self, channel: &str) {
         let reply = Reply::unsubscribed(channel, Unsubscribed::InsufficientState);
-        if let Ok(frame) = written(&reply, self.outbox.form()) {
+        if let Ok(frame) = self.outbox.codec().frame(&reply) {
             self.outbox.put(frame);
         }
         self.outbox.notify(Notice::Unsubscribed(channel.to_owned()));

@@ -2,7 +2,6 @@ use std::collections::VecDeque;
 use std::task::{Context, Poll, Waker};
 
 use super::super::protocol::Codec;
-use super::broadcast::Form;
 use super::*;
 use crate::domain::push::{Push, Told};
 use crate::kit::clock::SystemClock;
@@ -48,7 +47,7 @@ impl Stage {
     async fn join(&self, name: &str) -> Client {
         let client = Client {
             name: name.into(),
-            outbox: Arc::new(Outbox::new(Form::Frame(Codec::Json), 1 << 20)),
+            outbox: Arc::new(Outbox::new(Codec::Json, 1 << 20)),
             notices: Vec::new(),
         };
         let joined = self

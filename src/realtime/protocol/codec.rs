@@ -54,20 +54,16 @@ impl Codec {
     /// Where its payload is no JSON, which the JSON form needs.
     pub fn frame(self, reply: &Reply) -> Result<Bytes, Malformed> {
         Ok(match self {
-            Self::Json => frame::encode(Opcode::Text, &json(reply)?),
+            Self::Json => {
+                let json =
+                    serde_json::to_vec(reply).map_err(|error| Malformed(error.to_string()))?;
+                frame::encode(Opcode::Text, &json)
+            }
             Self::Protobuf => {
                 frame::encode(Opcode::Binary, &reply.encode_length_delimited_to_vec())
             }
         })
     }
-}
-
-/// A reply in JSON.
-///
-/// # Errors
-/// Where its payload is no JSON.
-pub fn json(reply: &impl serde::Serialize) -> Result<Vec<u8>, Malformed> {
-    serde_json::to_vec(reply).map_err(|error| Malformed(error.to_string()))
 }
 
 fn decode_lines(message: &[u8]) -> Result<Vec<Command>, Malformed> {

@@ -142,10 +142,6 @@ pub struct Push {
     #[prost(message, optional, tag = "7")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unsubscribe: Option<Unsubscribe>,
-    /// The client is known, where it could not ask.
-    #[prost(message, optional, tag = "10")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub connect: Option<ConnectResult>,
 }
 
 /// Something published.
