@@ -74,7 +74,8 @@ async fn a_delay_has_its_bound() {
 #[tokio::test]
 async fn an_upload_is_counted_hashed_and_timed() {
     let app = start_without_worker().await;
-    let pieces = futures::stream::iter((0..4).map(|_| Ok::<_, std::io::Error>(vec![b'a'; 250_000])));
+    let pieces =
+        futures::stream::iter((0..4).map(|_| Ok::<_, std::io::Error>(vec![b'a'; 250_000])));
     let request = app.request(&app.admin_token, Method::PUT, UPLOAD);
     let answer = request.body(Body::wrap_stream(pieces)).send().await;
     let received: Value = answer.expect("an answer").json().await.expect("JSON");
