@@ -11,6 +11,7 @@ use crate::kit::instance::InstanceId;
 use crate::roles;
 use crate::roles::args::*;
 use crate::roles::dlq::args::DlqArgs;
+use crate::roles::lb_check::LbCheckArgs;
 use crate::roles::segment::SegmentArgs;
 use crate::roles::sqlite_url::sqlite_url;
 use crate::settings::{Loaded, LogFormat, Role, Settings, Sources, check_for};
@@ -87,6 +88,11 @@ pub enum Command {
         before_help = "Examples:\n  spheroctl health\n  spheroctl health --url http://127.0.0.1:8080/livez"
     )]
     Health(HealthArgs),
+    /// Prove from outside that a load balancer does its work
+    #[command(
+        before_help = "Examples:\n  spheroctl lb-check https://lab.example --expect-instances 3 --token-file token.txt\n  spheroctl lb-check http://127.0.0.1:8000 --rate-limit 100/m,burst=20 --json\n  spheroctl lb-check http://127.0.0.1:8000 --disruptive --fault-cmd 'kill -{signal} {pid}' --restore-cmd './start {name}'"
+    )]
+    LbCheck(LbCheckArgs),
     /// Accounts
     #[command(
         before_help = "Examples:\n  spheroctl user create ada@lab.example --role admin\n  spheroctl user sign-in-link ada@lab.example\n  spheroctl user set-password ada@lab.example < password.txt"
@@ -242,6 +248,7 @@ impl Command {
             Self::Standalone(args) => roles::standalone::run(args, settings).await,
             Self::Segment(args) => roles::segment::run(args, settings).await,
             Self::Health(args) => roles::health::run(args, settings).await,
+            Self::LbCheck(args) => roles::lb_check::run(args).await,
             Self::User(args) => roles::user::run(args, settings).await,
             Self::Token(args) => roles::token::run(args, settings).await,
             Self::Dlq(args) => roles::dlq::run(args, settings).await,
@@ -261,13 +268,14 @@ impl Command {
             Self::Segment(_) => Some(Role::Segment),
             Self::User(_) | Self::Token(_) => Some(Role::Accounts),
             Self::Dlq(_) => Some(Role::DeadLetters),
-            Self::Health(_) | Self::Config(_) | Self::Completions(_) => None,
+            Self::Health(_) | Self::LbCheck(_) | Self::Config(_) | Self::Completions(_) => None,
         }
     }
 
     const fn name(&self) -> &'static str {
         match self {
             Self::Health(_) => "health",
+            Self::LbCheck(_) => "lb-check",
             Self::Config(_) => "config",
             Self::Completions(_) => "completions",
             command => match command.role() {

@@ -7,7 +7,7 @@
 //! |---|---|---|
 //! | 0 | [`kit`] | clock, ids, tasks and shutdown, back-off, breaker, batcher, compute pool, metric names |
 //! | 1 | [`settings`] [`health`] [`telemetry`] | what is set, how the process is, what it says |
-//! | 2 | [`db`] [`state`] [`files`] [`http`] [`segment`] | the seams, serving HTTP, finding spheroids, here or by a service |
+//! | 2 | [`db`] [`state`] [`files`] [`http`] [`segment`] [`lb_check`] | the seams, serving HTTP, finding spheroids, here or by a service, checking a balancer from outside |
 //! | 3 | [`queue`] [`events`] | the job queue on the state store; outbox, relay and event log |
 //! | 4 | [`domain`] | the nouns: users, projects, files, images, jobs, segmentations |
 //! | 5 | [`app`] | the handles every role gets; the only choice between backends |
@@ -37,6 +37,7 @@ pub mod files;
 pub mod health;
 pub mod http;
 pub mod kit;
+pub mod lb_check;
 pub mod ops;
 pub mod queue;
 pub mod realtime;

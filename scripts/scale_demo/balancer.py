@@ -24,8 +24,6 @@ class Balancer:
         self.log = open(self.folder / "log", "wb")
 
     def __enter__(self):
-        script = [self.root / "scripts/balancer", self.kind]
-        subprocess.run([*script, "--install"], check=True, timeout=CHECK_LIMIT_S, stdout=subprocess.DEVNULL)
         self.process = subprocess.Popen(self.command(), stdout=self.log, stderr=self.log)
         return self
 

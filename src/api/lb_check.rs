@@ -67,6 +67,8 @@ pub(super) struct EchoQuery {
 #[derive(Debug, Serialize)]
 pub(super) struct Echo {
     instance: String,
+    /// The process, for whoever tries what happens when it dies.
+    pid: u32,
     now: DateTime<Utc>,
     method: String,
     target: String,
@@ -103,6 +105,7 @@ pub(super) async fn echo(
     tokio::time::sleep(delay).await;
     Ok(Json(Echo {
         instance: api.identity.instance.unique().to_owned(),
+        pid: std::process::id(),
         now: api.clock.now(),
         method: arrival.method.to_string(),
         target: arrival.uri.to_string(),

@@ -26,7 +26,8 @@ pub(super) async fn create(
     Json(new): Json<NewWebhook>,
 ) -> Answer {
     let asked = canonical(&new)?;
-    let parts = [b"webhook", project.as_uuid().as_bytes().as_slice(), &asked];
+    let of = project.to_string();
+    let parts = [b"webhook", of.as_bytes(), &asked];
     let request = Request::new(principal.user, &key, &parts)?;
     let making = make(&api, &principal, &request, project, &new);
     let outcome = idempotency::once(&api, &request, making).await?;

@@ -7,6 +7,7 @@ pub mod config;
 pub mod dlq;
 pub mod exit;
 pub mod health;
+pub mod lb_check;
 pub mod migrate;
 pub mod output;
 pub mod password;

@@ -22,11 +22,8 @@ mod ml;
 mod outbox;
 mod projects;
 mod queue_figures;
-<<<<<<< HEAD
 mod rate_limit;
-=======
 mod realtime;
->>>>>>> realtime
 mod results;
 mod roles;
 mod scale_demo;
