@@ -31,3 +31,4 @@ mod scaling;
 mod segment;
 mod services;
 mod support;
+mod webhooks;
