@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use reqwest::Method;
 use serde_json::{Value, json};
 use spheroctl::domain::webhooks::Secret;
+use spheroctl::kit::lifecycle::Lifecycle;
 
 use crate::support::app::{TestApp, start_with, text};
 use crate::support::{eventually, pictures, unique_prefix};
@@ -204,7 +205,9 @@ impl Receiver {
         let router = Router::new()
             .route("/hook", post(take))
             .with_state(receiver.clone());
-        tokio::spawn(async move { axum::serve(listener, router).await });
+        Lifecycle::new().spawn("test.receiver", async move {
+            axum::serve(listener, router).await.expect("it serves");
+        });
         receiver
     }
 
