@@ -37,6 +37,8 @@ def main():
         except (laboratory.Unavailable, fleet.Failed) as error:
             print(f"scripts/scale-demo: {error}", file=sys.stderr)
             return 69
+    if options.report:
+        options.report.write_text(found.as_text() + "\n")
     print(json.dumps(found.as_json(), indent=2) if options.json else found.as_text())
     return 0 if found.holds() else 1
 
@@ -49,6 +51,7 @@ def parse():
     parser.add_argument("--seconds", type=float, default=20.0, metavar="S")
     parser.add_argument("--images", type=pathlib.Path, metavar="DIR")
     parser.add_argument("--binary", type=pathlib.Path, metavar="FILE")
+    parser.add_argument("--report", type=pathlib.Path, metavar="FILE")
     parser.add_argument("--json", action="store_true")
     return parser.parse_args()
 
@@ -88,6 +91,7 @@ def demonstrate(options, folder, stack):
     under_load(options, found, copies_running, front, api, watchers, images)
     with stage("every acknowledged job ends"):
         api.await_ends(project, found.requests.jobs)
+    found.note("every acknowledged job has ended")
     with stage("what the database says"):
         auditor = audit.Auditor(services.postgres, lab.database)
         found.jobs = auditor.jobs(found.requests.jobs)
@@ -103,20 +107,23 @@ def under_load(options, found, copies_running, front, api, watchers, images):
     """Load; after a quarter of it one copy of each role is killed, then two of each are added."""
     looking = watch.Watch(copies_running)
     with stage(f"load for {options.seconds:.0f} s"), load.Load(api, images) as pressure, looking:
+        found.note("load begins")
         pressure.run_for(options.seconds / 4)
         found.members_before = looking.members()
         for role in ROLES:
             found.killed[role] = copies_running.kill_one(role)
-        say("killed with -9: " + ", ".join(name for name, _ in filter(None, found.killed.values())))
+        killed = ", ".join(name for name, _ in filter(None, found.killed.values()))
+        found.note(f"killed with -9: {killed or 'none, there is one copy each'}")
         pressure.run_for(options.seconds / 4)
         for role in ROLES:
             copies_running.start(role, ADDED)
         copies_running.await_ready()
         front.reload()
-        say(f"added {ADDED} of each")
+        found.note(f"{ADDED} of each role added and ready, the balancer knows them")
         pressure.run_for(options.seconds / 2)
         if found.killed["worker"]:
             found.partitions_taken_over = looking.taken_over(*found.killed["worker"])
+    found.note("load ends")
     found.requests = pressure.requests()
     found.members_after = looking.members()
     found.sockets_after, found.sockets_missed = watchers.by_instance(), watchers.missed()
@@ -132,10 +139,6 @@ def stage(name):
         print(file=sys.stderr)
         raise
     print(f"\r✓ {name} ({time.monotonic() - began:.1f} s)", file=sys.stderr, flush=True)
-
-
-def say(text):
-    print(f"\n  {text}", end="", file=sys.stderr, flush=True)
 
 
 def build():

@@ -1,6 +1,8 @@
 """What was found, for people and for programs, and whether it is good enough."""
 
 import dataclasses
+import sys
+import time
 from collections import Counter
 
 # Promised: jobs of a dead worker run again within 12 s, partitions have another reader within 9 s.
@@ -26,6 +28,24 @@ class Report:
     sockets_after: Counter = dataclasses.field(default_factory=Counter)
     sockets_missed: tuple = (0, 0)
     statistics: int = None
+    timeline: list = dataclasses.field(default_factory=list)  # instant and what happened
+
+    def note(self, text):
+        """Something that happened now; shown at once, and in the report."""
+        self.timeline.append((time.time(), text))
+        print(f"\n  {text}", end="", file=sys.stderr, flush=True)
+
+    def happened(self):
+        """The timeline with what was found out later, in seconds since the first entry."""
+        events = list(self.timeline)
+        if self.killed.get("worker"):
+            killed_at = self.killed["worker"][1]
+            if self.jobs_taken_over and self.jobs_taken_over[0]:
+                events.append((killed_at + self.jobs_taken_over[1], "the jobs of the killed worker run again, all of them"))
+            if self.partitions_taken_over and self.partitions_taken_over[1]:
+                events.append((killed_at + self.partitions_taken_over[1], "its partitions have other readers, all of them"))
+        began = events[0][0]
+        return [(at - began, text) for at, text in sorted(events)]
 
     def verdicts(self):
         """What must hold: a name, what was seen, whether it does."""
@@ -70,6 +90,8 @@ class Report:
             f"sockets       before {table(self.sockets_before)}",
             f"              after  {table(self.sockets_after)}",
             "",
+            *(f"{seconds:>8.1f} s  {text}" for seconds, text in self.happened()),
+            "",
         ]
         for name, found, good in self.verdicts():
             lines.append(f"{'ok    ' if good else 'FAILED'}  {name:<38} {found}")
@@ -87,6 +109,7 @@ class Report:
             "by_worker": self.by_worker,
             "partitions": {"before": self.members_before, "after": self.members_after},
             "sockets": {"before": self.sockets_before, "after": self.sockets_after},
+            "timeline": [{"seconds": round(seconds, 3), "what": what} for seconds, what in self.happened()],
             "verdicts": [{"what": name, "seen": str(found), "ok": good} for name, found, good in self.verdicts()],
             "ok": self.holds(),
         }

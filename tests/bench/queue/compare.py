@@ -2,7 +2,7 @@
 
 usage: compare.py PART --peers DIR [--bench FILE --binary FILE] [--rounds N] [--seconds S]
 
-PART is redis, latency, postgres, permits (of ours alone) or all. DIR holds the peers' programs; the two files are the executables of the bench
+PART is redis, latency, postgres, permits or scale (these two of ours alone), or all. DIR holds the peers' programs; the two files are the executables of the bench
 `queue` and of spheroctl; without them the peers are measured alone. Each figure is the median of the rounds, each round a
 run of fresh processes against a server with fresh data.
 """
@@ -23,6 +23,8 @@ RATE_PER_S = 500
 LATENCY_S = 20
 # What runs at once, for how long, on a service that takes so long for a call.
 RUNNING, PERMITS_S, SERVICE_S = (1, 2, 4, 8, 16), 10, 0.1
+# Worker processes, and what each runs at once.
+WORKERS, RUNNING_EACH = (1, 2, 4, 8), 2
 # What is sent together where a program can: the largest batch that the API takes.
 BATCH = 1_000
 # A run is sized by a short one of so many jobs, and by others of half its time.
@@ -52,7 +54,7 @@ def main():
     # What was started is ended on the way out.
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: sys.exit(128 + number))
-    parts = {"redis": redis, "latency": latency, "postgres": postgres, "permits": permits}
+    parts = {"redis": redis, "latency": latency, "postgres": postgres, "permits": permits, "scale": scale}
     for name, part in parts.items():
         if options.part in (name, "all"):
             part(options)
@@ -60,7 +62,7 @@ def main():
 
 def parse():
     parser = argparse.ArgumentParser()
-    parser.add_argument("part", choices=["redis", "latency", "postgres", "permits", "all"])
+    parser.add_argument("part", choices=["redis", "latency", "postgres", "permits", "scale", "all"])
     parser.add_argument("--peers", type=pathlib.Path, required=True)
     parser.add_argument("--bench")
     parser.add_argument("--binary")
@@ -165,16 +167,37 @@ def permits(options):
         print(tables.PERMITS)
         for running in RUNNING:
             jobs = round(running * PERMITS_S / SERVICE_S)
-            settings = {
-                "worker.concurrency": str(running),
-                "ml.segmenter": "spheroseg",
-                "ml.url": url,
-                # One call a job: several would share one, and the figure would not be of the permits.
-                "ml.batch_max": "1",
-            }
-            sent = {"clients": 1, "batch": min(BATCH, jobs), "settings": settings}
+            sent = {"clients": 1, "batch": min(BATCH, jobs), "settings": on_service(url, running)}
             found = [runs.quietest(lambda: installation.round(jobs, **sent)) for _ in range(options.rounds)]
             tables.permits(running, running / SERVICE_S, found)
+
+
+def scale(options):
+    """How throughput grows with worker processes, where the work is not bound by this machine."""
+    if not options.binary:
+        return
+    with servers.postgres() as server, product.beside(server, options) as installation, product.slow_service() as url:
+        what = f"Jobs on a remote segmenter that takes {SERVICE_S * 1e3:.0f} ms a call, {RUNNING_EACH} at once per worker"
+        heading(what, "worker processes", options)
+        print(tables.SCALE)
+        for workers in WORKERS:
+            ideal = workers * RUNNING_EACH / SERVICE_S
+            jobs = round(ideal * PERMITS_S)
+            settings = on_service(url, RUNNING_EACH)
+            sent = {"clients": 1, "batch": min(BATCH, jobs), "settings": settings, "workers": workers}
+            found = [runs.quietest(lambda: installation.round(jobs, **sent)) for _ in range(options.rounds)]
+            tables.permits(workers, ideal, found)
+
+
+def on_service(url, running):
+    """The settings of a worker that runs so many jobs at once on this service."""
+    return {
+        "worker.concurrency": str(running),
+        "ml.segmenter": "spheroseg",
+        "ml.url": url,
+        # One call a job: several would share one, and the figure would not be of the permits.
+        "ml.batch_max": "1",
+    }
 
 
 def by_turns(programs, options, measure):

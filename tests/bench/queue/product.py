@@ -74,7 +74,7 @@ class Installation:
         self.postgres, self.bootstrap, self.kafka_pid = postgres, bootstrap, kafka_pid
         self.binary, self.bench = options.binary, options.bench
 
-    def round(self, jobs, clients, batch, settings=()):
+    def round(self, jobs, clients, batch, settings=(), workers=1):
         """`jobs` sent by `clients` that each wait for their answer, to the last row that says completed."""
         with servers.redis() as redis, tempfile.TemporaryDirectory(prefix="spheroctl-bench-product-") as folder:
             url = self.postgres.fresh("spheroctl")
@@ -82,14 +82,18 @@ class Installation:
             self.command(environment, "migrate")
             self.command(environment, "user", "create", ADMIN, "--role", "admin")
             token = self.command(environment, "token", "create", ADMIN, "--name", "bench")
-            with self.role("serve", environment, folder) as serve, self.role("worker", environment, folder) as worker:
+            with contextlib.ExitStack() as copies:
+                serve = copies.enter_context(self.role("serve", environment, folder))
+                all_workers = [
+                    copies.enter_context(self.role("worker", environment, folder, number)) for number in range(1, workers + 1)
+                ]
                 api = Api(f"http://127.0.0.1:{environment['SPHEROCTL__HTTP__PORT']}", token)
                 words = ["http", api.url, api.image(), str(jobs), str(clients), str(batch), url]
                 found = runs.run(
                     [["env", f"SPHEROCTL_BENCH_TOKEN={token}", self.bench, *words]],
                     jobs,
                     self.postgres.cpu_s,
-                    lambda: servers.tree_cpu_s(serve.pid) + servers.tree_cpu_s(worker.pid),
+                    lambda: sum(servers.tree_cpu_s(copy.pid) for copy in [serve, *all_workers]),
                     lambda: redis.cpu_s() + servers.tree_cpu_s(self.kafka_pid),
                 )
         return found
@@ -122,14 +126,15 @@ class Installation:
             raise SystemExit(f"spheroctl {' '.join(words)}: {answer.stderr.strip()}")
         return answer.stdout.strip()
 
-    def role(self, name, environment, folder):
-        """A role that is ready. The port of its operator listener is chosen here, to be asked for that."""
+    def role(self, role, environment, folder, number=1):
+        """A copy of a role that is ready. The port of its operator listener is chosen here, to be asked for that."""
+        name = f"{role}-{number}"
         own = pathlib.Path(folder, name)
         own.mkdir()
         port = servers.free_port()
         ready = lambda: urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=ANSWER_LIMIT_S).status == 200
         settings = {**environment, "SPHEROCTL__OPS__PORT": str(port), "SPHEROCTL__INSTANCE__ID": name}
-        return servers.running([self.binary, name], ready, own, env=settings)
+        return servers.running([self.binary, role], ready, own, env=settings)
 
 
 class Api:

@@ -17,6 +17,7 @@ WAITS = (
 )
 
 PERMITS = "| at once | jobs | jobs/s | ideal | of ideal | foreign cores |\n|---:|---:|---:|---:|---:|---:|"
+SCALE = PERMITS.replace("at once", "workers", 1)
 
 
 def permits(running, ideal, found):
