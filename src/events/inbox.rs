@@ -199,3 +199,138 @@ fn standing(row: &Row, start: &Start) -> Standing {
 fn cut(text: &str) -> String {
     text.chars().take(ERROR_CHARS_MAX).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::kit::clock::{ManualClock, SystemClock};
+    use crate::settings::{Sources, load};
+
+    struct World {
+        db: Db,
+        clock: ManualClock,
+        _folder: tempfile::TempDir,
+    }
+
+    impl World {
+        async fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let url = format!("sqlite:{}/test.sqlite", folder.path().display());
+            let sources = Sources {
+                flags: [("database.url".to_owned(), url)].into(),
+                ..Sources::default()
+            };
+            let db = Db::open(&load(&sources).unwrap().settings.database).await;
+            let db = db.unwrap();
+            db.migrate().await.unwrap();
+            Self {
+                db,
+                clock: ManualClock::at(SystemClock.now()),
+                _folder: folder,
+            }
+        }
+
+        /// The inbox of the same group in a process of this name.
+        fn inbox(&self, owner: &str) -> Inbox {
+            let clock = Arc::new(self.clock.clone());
+            Inbox::new(self.db.clone(), clock, "g", owner)
+        }
+    }
+
+    async fn begin_one(inbox: &Inbox, event: EventId) -> (Start, Standing) {
+        let (start, standings) = inbox.begin(&[event]).await.unwrap();
+        (start, standings[0].clone())
+    }
+
+    async fn finish(inbox: &Inbox, event: EventId) -> usize {
+        let finished: Result<_, Error> =
+            run_tx!(inbox.db, "test", |tx| -> Result<Vec<EventId>, Error> {
+                inbox.finish(tx, &[event]).await
+            });
+        finished.unwrap().len()
+    }
+
+    const fn started(attempt: i64) -> Standing {
+        Standing::Started { attempt }
+    }
+
+    #[tokio::test]
+    async fn a_start_without_an_end_makes_a_suspect_that_is_counted_alone() {
+        let world = World::new().await;
+        let event = EventId::new(&SystemClock);
+        let (killed, next) = (world.inbox("killed"), world.inbox("next"));
+        for attempt in 1..=ATTEMPTS_MAX {
+            match attempt {
+                1 => assert_eq!(begin_one(&killed, event).await.1, started(1)),
+                _ => {
+                    assert_eq!(begin_one(&next, event).await.1, Standing::Suspect);
+                    let (_, standing) = next.begin_alone(event).await.unwrap();
+                    assert_eq!(standing, started(attempt));
+                }
+            }
+        }
+        let exhausted = Standing::Exhausted {
+            attempts: 3,
+            error: None,
+        };
+        assert_eq!(begin_one(&killed, event).await.1, exhausted);
+        assert_eq!(next.begin_alone(event).await.unwrap().1, exhausted);
+    }
+
+    #[tokio::test]
+    async fn failures_are_counted_and_what_is_taken_back_is_not() {
+        let world = World::new().await;
+        let (inbox, event) = (world.inbox("a"), EventId::new(&SystemClock));
+        for _ in 0..10 {
+            let (start, standing) = begin_one(&inbox, event).await;
+            assert_eq!(standing, started(1));
+            inbox.take_back(&start, &[event]).await.unwrap();
+        }
+        for attempt in 1..=ATTEMPTS_MAX {
+            let (start, standing) = begin_one(&inbox, event).await;
+            assert_eq!(standing, started(attempt));
+            inbox.fail(&start, event, "no luck").await.unwrap();
+        }
+        let exhausted = Standing::Exhausted {
+            attempts: 3,
+            error: Some("no luck".to_owned()),
+        };
+        assert_eq!(begin_one(&inbox, event).await.1, exhausted);
+        inbox.bury(event, "no luck").await.unwrap();
+        assert_eq!(begin_one(&inbox, event).await.1, Standing::Dead);
+    }
+
+    #[tokio::test]
+    async fn of_two_who_began_one_makes_the_effect() {
+        let world = World::new().await;
+        let event = EventId::new(&SystemClock);
+        let (zombie, owner) = (world.inbox("zombie"), world.inbox("owner"));
+        let (of_zombie, _) = begin_one(&zombie, event).await;
+        owner.begin_alone(event).await.unwrap();
+        assert_eq!(finish(&owner, event).await, 1);
+        assert_eq!(finish(&zombie, event).await, 0);
+        zombie.fail(&of_zombie, event, "late").await.unwrap();
+        zombie.take_back(&of_zombie, &[event]).await.unwrap();
+        assert_eq!(begin_one(&zombie, event).await.1, Standing::Done);
+    }
+
+    #[tokio::test]
+    async fn rows_go_when_no_log_can_deliver_the_event_any_more() {
+        let world = World::new().await;
+        let (inbox, event) = (world.inbox("a"), EventId::new(&SystemClock));
+        begin_one(&inbox, event).await;
+        finish(&inbox, event).await;
+        for (days, removed) in [(7, 0), (2, 1)] {
+            world
+                .clock
+                .advance(std::time::Duration::from_secs(days * 86_400));
+            let expired: Result<u64, Error> =
+                run_tx!(world.db, "test", |tx| -> Result<u64, Error> {
+                    expire(tx, &world.clock, 10).await
+                });
+            assert_eq!(expired.unwrap(), removed, "after {days} days more");
+        }
+    }
+}

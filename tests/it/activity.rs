@@ -6,9 +6,15 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::app::{start, text};
+use crate::support::product::{Lab, Product};
 use crate::support::{eventually, pictures, unique_prefix};
 
 const SOON: Duration = Duration::from_secs(60);
+
+/// Memberships of this installation's projects in its feeds; the topics are shared by all tests.
+const MEMBERSHIPS: &str = "
+    select count(*) from activities
+    where kind = 'member.added' and project_id in (select id from projects)";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_project_has_a_feed_and_sums_that_strangers_do_not_see() {
@@ -71,6 +77,55 @@ async fn a_project_has_a_feed_and_sums_that_strangers_do_not_see() {
         .get(&stranger.token, "/api/v1/users/me/statistics")
         .await;
     assert_eq!(nothing["images"], 0);
+}
+
+/// The projector of three workers has 18 partitions. One worker is killed while facts come.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn workers_share_the_projector_and_take_over_from_a_killed_one() {
+    let product = Product::scaled(&[]).await;
+    let server = product.start("serve", &[]).await;
+    let mut workers = Vec::new();
+    for _ in 0..3 {
+        workers.push(product.start("worker", &[]).await);
+    }
+    let lab = product.lab(&server).await;
+    eventually("each has six", SOON, async || {
+        shares(&lab).await == [6, 6, 6]
+    })
+    .await;
+    projects(&lab, 30).await;
+    workers[1].kill().await;
+    let killed_at = tokio::time::Instant::now();
+    projects(&lab, 30).await;
+    eventually("each has nine", SOON, async || shares(&lab).await == [9, 9]).await;
+    println!("seen by all after {:?}", killed_at.elapsed());
+    // The sixty, and the one that the client has from its start.
+    product.reaches(MEMBERSHIPS, 61, SOON).await;
+}
+
+/// How many partitions of the projector each live instance says that it reads, the fewest first.
+async fn shares(lab: &Lab) -> Vec<usize> {
+    let backbone = lab.get("/api/v1/kafka/metrics").await;
+    let groups = backbone["groups"].as_array().expect("groups");
+    let projector = groups.iter().find(|it| it["group"] == "projector");
+    let instances = projector.and_then(|it| it["instances"].as_array());
+    let mut shares: Vec<usize> = instances
+        .into_iter()
+        .flatten()
+        .map(|it| it["partitions"].as_array().expect("partitions").len())
+        .collect();
+    shares.sort_unstable();
+    shares
+}
+
+async fn projects(lab: &Lab, count: usize) {
+    for number in 0..count {
+        let request = lab
+            .request(Method::POST, "/api/v1/projects")
+            .json(&json!({ "name": format!("project {number}") }));
+        let answer = request.send().await.expect("an answer");
+        assert_eq!(answer.status(), 201);
+    }
 }
 
 fn kind(activity: &Value) -> String {

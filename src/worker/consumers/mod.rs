@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::app::App;
 use crate::events::group::{self, Handler, Rules};
-use crate::settings::Settings;
+use crate::settings::{self, Settings};
 
 /// Every group. A new one is a file and a line here.
 fn all(app: &App) -> Vec<Arc<dyn Handler>> {
@@ -27,7 +27,7 @@ fn all(app: &App) -> Vec<Arc<dyn Handler>> {
 ///
 /// # Errors
 /// When it names one that there is not.
-pub fn start(app: &App) -> anyhow::Result<()> {
+pub fn start(app: &App) -> Result<(), settings::Error> {
     for handler in chosen(all(app), &app.settings.worker.groups)? {
         group::start(handler, &app.group_handles(), rules(&app.settings));
     }
@@ -44,7 +44,10 @@ fn rules(settings: &Settings) -> Rules {
 
 /// Those whose names stand in `names`, which lists names with commas between; `all` and the empty text stand for all and
 /// none.
-fn chosen(all: Vec<Arc<dyn Handler>>, names: &str) -> anyhow::Result<Vec<Arc<dyn Handler>>> {
+fn chosen(
+    all: Vec<Arc<dyn Handler>>,
+    names: &str,
+) -> Result<Vec<Arc<dyn Handler>>, settings::Error> {
     if names.trim() == "all" {
         return Ok(all);
     }
@@ -52,10 +55,12 @@ fn chosen(all: Vec<Arc<dyn Handler>>, names: &str) -> anyhow::Result<Vec<Arc<dyn
     let names: Vec<_> = names.into_iter().filter(|name| !name.is_empty()).collect();
     let known: Vec<_> = all.iter().map(|handler| handler.name()).collect();
     if let Some(unknown) = names.iter().find(|name| !known.contains(name)) {
-        anyhow::bail!(
-            "worker.groups names {unknown:?}; there are {}",
-            known.join(", ")
-        );
+        return Err(settings::Error::Value {
+            key: "worker.groups".to_owned(),
+            found: (*unknown).to_owned(),
+            origin: "settings".to_owned(),
+            expected: format!("all, or names of {}", known.join(", ")),
+        });
     }
     let mut chosen = all;
     chosen.retain(|handler| names.contains(&handler.name()));
@@ -66,7 +71,7 @@ fn chosen(all: Vec<Arc<dyn Handler>>, names: &str) -> anyhow::Result<Vec<Arc<dyn
 mod tests {
     use super::*;
 
-    fn names(text: &str) -> anyhow::Result<Vec<&'static str>> {
+    fn names(text: &str) -> Result<Vec<&'static str>, settings::Error> {
         let chosen = chosen(vec![Arc::new(projector::Projector)], text)?;
         Ok(chosen.iter().map(|handler| handler.name()).collect())
     }

@@ -73,11 +73,10 @@ pub async fn a_committed_effect_is_told_outside_of_the_database(world: &World) {
     // A process may die between the commit and the telling: whoever gets the record again tells it again.
     world.append(vec![record(&sent[0])]).await;
     world.caught_up(GROUP, 16).await;
+    process.end().await;
     let told = auditor.told.lock();
     assert_eq!(told.iter().filter(|id| **id == sent[0].id).count(), 2);
     assert_eq!(auditor.runs_of(&sent[0]), 1);
-    drop(told);
-    process.end().await;
 }
 
 pub async fn an_outage_uses_no_attempts(world: &World) {

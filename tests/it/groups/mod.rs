@@ -2,6 +2,7 @@
 
 mod auditor;
 mod handling;
+mod outages;
 mod poison;
 mod processes;
 mod world;

@@ -144,6 +144,37 @@ pub async fn a_zombies_commit_is_fenced(backend: &Backend) {
     second.close().await;
 }
 
+pub async fn a_paused_partition_is_silent_and_loses_nothing(backend: &Backend) {
+    backend.topic("t", 2).await;
+    let log = backend.open("a");
+    let (paused, other) = (partition("t", 0), partition("t", 1));
+    let mut reader = Reader::join(&*log, "g", &["t"]).await;
+    reader.hold(2).await;
+    reader.pause(&paused);
+    log.append(records("t", 20, 200)).await;
+    let (_, end) = log.bounds(&paused).await.expect("bounds");
+    let (_, end_of_other) = log.bounds(&other).await.expect("bounds");
+    turns(&mut [&mut reader], "the other is read", |it| {
+        it[0].offsets_of(&other).len() as i64 == end_of_other
+    })
+    .await;
+    assert_eq!(reader.offsets_of(&paused), [0; 0]);
+    // Half way, when much was fetched ahead, it is paused again.
+    reader.resume(&paused);
+    turns(&mut [&mut reader], "some of it is read", |it| {
+        it[0].offsets_of(&paused).len() >= 10
+    })
+    .await;
+    reader.pause(&paused);
+    reader.resume(&paused);
+    turns(&mut [&mut reader], "all of it is read", |it| {
+        it[0].offsets_of(&paused).len() as i64 >= end
+    })
+    .await;
+    assert_eq!(reader.offsets_of(&paused), (0..end).collect::<Vec<_>>());
+    reader.close().await;
+}
+
 fn assert_fenced(outcome: Result<(), Error>, partition: &Partition) {
     match outcome {
         Err(Error::Fenced(what)) => {

@@ -29,6 +29,7 @@ suite! {
         a_dead_member_is_replaced,
         a_commit_during_revocation_counts,
         a_zombies_commit_is_fenced,
+        a_paused_partition_is_silent_and_loses_nothing,
         topics_are_made_once_and_never_grown,
         an_unknown_topic_is_told_by_type,
         ping_fails_when_the_log_is_gone,

@@ -80,6 +80,22 @@ impl Reader {
             .await
     }
 
+    pub fn pause(&mut self, partition: &Partition) {
+        let paused = self.subscription.pause(std::slice::from_ref(partition));
+        paused.expect("a pause");
+    }
+
+    pub fn resume(&mut self, partition: &Partition) {
+        let resumed = self.subscription.resume(std::slice::from_ref(partition));
+        resumed.expect("going on");
+    }
+
+    /// The offsets that it has read of a partition.
+    pub fn offsets_of(&self, partition: &Partition) -> Vec<i64> {
+        let of_it = self.seen.iter().filter(|it| it.partition == *partition);
+        of_it.map(|record| record.offset).collect()
+    }
+
     async fn commit_read_of(&mut self, partitions: &[Partition]) {
         for partition in partitions {
             let read = self
