@@ -1,6 +1,8 @@
 //! What one client may do when: the protocol as a state machine without socket, store or time. Commands go in; replies come
 //! out, or a question that somebody else answers ([`Ask`]), of which one is open at a time.
 
+mod results;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,11 +10,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use secrecy::SecretString;
 
-use super::hub::broadcast;
 use super::protocol::{
-    ClientInfo, Command, ConnectResult, Disconnect, Failure, HistoryRequest, HistoryResult,
-    PresenceResult, PresenceStatsResult, PublishRequest, RefreshResult, Reply, Request,
-    SubscribeRequest, SubscribeResult,
+    ClientInfo, Command, ConnectResult, Disconnect, Failure, HistoryRequest, PublishRequest,
+    RefreshResult, Reply, Request, SubscribeRequest,
 };
 use crate::domain::push::Channel;
 use crate::kit::id::UserId;
@@ -296,7 +296,7 @@ impl Connection {
                 },
                 Answer::Recalled(recalled),
             ) => {
-                let result = subscribed(since.as_ref(), &recalled);
+                let result = results::subscribed(since.as_ref(), &recalled);
                 if reject_unrecovered && result.was_recovering && !result.recovered {
                     return Step::Reply(Reply::failed(id, Failure::UnrecoverablePosition));
                 }
@@ -308,7 +308,7 @@ impl Connection {
                 };
                 Step::Subscribed(reply, channel, recalled.position)
             }
-            (about, answer) => Step::Reply(reply(id, about, answer)),
+            (about, answer) => Step::Reply(results::reply(id, about, answer)),
         }
     }
 
@@ -370,90 +370,6 @@ fn publish(request: PublishRequest) -> Result<(About, Ask), Failed> {
     }
     let data = request.data;
     Ok((About::Publish, Ask::Publish { channel, data }))
-}
-
-/// What a client is told that is subscribed, and had everything up to `since`.
-fn subscribed(since: Option<&Position>, recalled: &Recalled) -> SubscribeResult {
-    let recovered = since.is_some_and(|since| recalled.continues(since));
-    let missed = recalled.entries.iter().filter_map(broadcast::publication);
-    SubscribeResult {
-        recoverable: true,
-        positioned: true,
-        epoch: recalled.position.epoch.clone(),
-        offset: recalled.position.offset,
-        // Never a part of what was missed: it would look like all of it.
-        publications: match recovered {
-            true => missed.collect(),
-            false => Vec::new(),
-        },
-        recovered,
-        was_recovering: since.is_some(),
-    }
-}
-
-fn reply(id: u32, about: About, answer: Answer) -> Reply {
-    let mut reply = Reply {
-        id,
-        ..Reply::default()
-    };
-    match (about, answer) {
-        (About::Unsubscribe, Answer::Done) => reply.unsubscribe = Some(Default::default()),
-        (About::Publish, Answer::Done) => reply.publish = Some(Default::default()),
-        (About::History(request), Answer::Recalled(recalled)) => {
-            return history(id, &request, &recalled);
-        }
-        (About::Presence, Answer::Present(clients)) => {
-            let by_client = clients.into_iter().map(|info| (info.client.clone(), info));
-            reply.presence = Some(PresenceResult {
-                presence: by_client.collect(),
-            });
-        }
-        (About::PresenceStats, Answer::Present(clients)) => {
-            reply.presence_stats = Some(counted(&clients));
-        }
-        (about, answer) => {
-            tracing::error!("{about:?} was answered with {answer:?}");
-            return Reply::failed(id, Failure::Internal);
-        }
-    }
-    reply
-}
-
-fn counted(clients: &[ClientInfo]) -> PresenceStatsResult {
-    let mut users: Vec<&str> = clients.iter().map(|info| info.user.as_str()).collect();
-    users.sort_unstable();
-    users.dedup();
-    PresenceStatsResult {
-        num_clients: u32::try_from(clients.len()).unwrap_or(u32::MAX),
-        num_users: u32::try_from(users.len()).unwrap_or(u32::MAX),
-    }
-}
-
-fn history(id: u32, request: &HistoryRequest, recalled: &Recalled) -> Reply {
-    let since = request.since.as_ref().map(|since| Position {
-        offset: since.offset,
-        epoch: since.epoch.clone(),
-    });
-    let elsewhere = since.filter(|since| since.epoch != recalled.position.epoch);
-    if elsewhere.is_some() && !request.reverse {
-        return Reply::failed(id, Failure::UnrecoverablePosition);
-    }
-    let limit = usize::try_from(request.limit).unwrap_or(usize::MAX);
-    let publications = recalled.entries.iter().filter_map(broadcast::publication);
-    let mut publications: Vec<_> = publications.collect();
-    if request.reverse {
-        publications.reverse();
-    }
-    publications.truncate(limit);
-    Reply {
-        id,
-        history: Some(HistoryResult {
-            publications,
-            epoch: recalled.position.epoch.clone(),
-            offset: recalled.position.offset,
-        }),
-        ..Reply::default()
-    }
 }
 
 #[cfg(test)]

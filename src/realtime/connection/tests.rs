@@ -1,3 +1,4 @@
+use super::super::hub::broadcast;
 use super::super::protocol::{Codec, Error};
 use super::*;
 use crate::domain::push::{Author, Told};

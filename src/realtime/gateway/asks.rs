@@ -192,6 +192,21 @@ impl Asker {
         }
     }
 
+    /// Takes the client from every list that it is on.
+    pub(super) async fn leave_lists(&self, channels: Vec<Channel>) {
+        let Some(identity) = &self.identity else {
+            return;
+        };
+        for channel in channels {
+            self.leave_presence(channel).await;
+        }
+        let tracking = &self.gateway.0.tracking;
+        let ended = tracking.end(&self.client, identity.principal.user).await;
+        if let Err(error) = ended {
+            tracing::debug!(%error, "a connection stays listed for a while: {error}");
+        }
+    }
+
     async fn publish(
         &self,
         principal: &Principal,

@@ -20,24 +20,23 @@ use crate::kit::metrics;
 const RETRY_AFTER_S: u64 = 5;
 
 /// Upgrades to a WebSocket.
-pub(super) async fn upgrade(
-    State(gateway): State<Gateway>,
-    mut request: Request,
-) -> Result<Response, Response> {
+pub(super) async fn upgrade(State(gateway): State<Gateway>, mut request: Request) -> Response {
     let headers = request.headers();
-    refuse_foreign(&gateway, headers)?;
-    let accepted = handshake::accept(request.method(), request.version(), headers)
-        .map_err(|refusal| no_handshake(refusal))?;
-    let place = admit(&gateway)?;
+    if let Err(problem) = refuse_foreign(&gateway, headers) {
+        return problem.into_response();
+    }
+    let accepted = match handshake::accept(request.method(), request.version(), headers) {
+        Ok(accepted) => accepted,
+        Err(refusal) => return no_handshake(refusal),
+    };
+    let place = match admit(&gateway) {
+        Ok(place) => place,
+        Err(problem) => return problem.into_response(),
+    };
     let subprotocol = handshake::subprotocol(headers, Codec::SUBPROTOCOLS);
     let cookie = credential(&gateway, headers);
-    start(
-        &gateway,
-        &mut request,
-        place,
-        Codec::of_subprotocol(subprotocol),
-        cookie,
-    );
+    let codec = Codec::of_subprotocol(subprotocol);
+    start(&gateway, &mut request, place, codec, cookie);
 
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
@@ -48,23 +47,22 @@ pub(super) async fn upgrade(
             .headers_mut()
             .insert(header::SEC_WEBSOCKET_PROTOCOL, name);
     }
-    Ok(response)
+    response
 }
 
 /// Refuses another site's page: a browser would lend it our cookie.
-fn refuse_foreign(gateway: &Gateway, headers: &HeaderMap) -> Result<(), Response> {
+fn refuse_foreign(gateway: &Gateway, headers: &HeaderMap) -> Result<(), Problem> {
     if origin::site(headers, &gateway.0.limits.public_url) != Site::Foreign {
         return Ok(());
     }
     metrics::ws_refused("origin");
-    Err(
-        Problem::forbidden("this connection was asked for by a page of another site")
-            .into_response(),
-    )
+    Err(Problem::forbidden(
+        "this connection was asked for by a page of another site",
+    ))
 }
 
 /// A place for one more connection.
-fn admit(gateway: &Gateway) -> Result<Place, Response> {
+fn admit(gateway: &Gateway) -> Result<Place, Problem> {
     let (why, code, detail) = if gateway.0.handles.lifecycle.is_draining() {
         ("draining", "draining", "this instance is stopping")
     } else if let Some(place) = gateway.place() {
@@ -77,8 +75,7 @@ fn admit(gateway: &Gateway) -> Result<Place, Response> {
         )
     };
     metrics::ws_refused(why);
-    let problem = Problem::unavailable(code, detail).retry_after_s(RETRY_AFTER_S);
-    Err(problem.into_response())
+    Err(Problem::unavailable(code, detail).retry_after_s(RETRY_AFTER_S))
 }
 
 fn no_handshake(refusal: Refusal) -> Response {

@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::future::{pending, poll_fn};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -113,6 +113,8 @@ impl<I: AsyncRead + AsyncWrite + Unpin + Send + 'static> Session<I> {
 
     async fn live(&mut self) -> End {
         let drain = self.asker.gateway.0.handles.lifecycle.drain_token();
+        // One future for the whole life: a new one each time would meet all other connections at the token's lock.
+        let mut drained = pin!(drain.cancelled());
         let mut draining = false;
         let mut timer = Box::pin(tokio::time::sleep_until(self.pulse.next()));
         loop {
@@ -123,7 +125,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin + Send + 'static> Session<I> {
             let may_read = self.asking.is_none();
             let end = tokio::select! {
                 biased;
-                () = drain.cancelled(), if !draining => {
+                () = &mut drained, if !draining => {
                     draining = true;
                     self.pulse.shut_down_within(self.asker.gateway.0.limits.drain);
                     None
@@ -277,6 +279,8 @@ impl<I: AsyncRead + AsyncWrite + Unpin + Send + 'static> Session<I> {
     async fn by_the_clock(&mut self) -> Option<End> {
         match self.pulse.due()? {
             Due::Shutdown => Some(End::Disconnect(Disconnect::Shutdown)),
+            // Who is being looked up has said who it is: it may come again.
+            Due::Stale if self.asking.is_some() => Some(End::Disconnect(Disconnect::ServerError)),
             Due::Stale => Some(End::Disconnect(Disconnect::Stale)),
             Due::NoPong => Some(End::Disconnect(Disconnect::NoPong)),
             Due::Check => {
@@ -340,19 +344,15 @@ impl<I: AsyncRead + AsyncWrite + Unpin + Send + 'static> Session<I> {
         }
         let unfinished = self.subscribing.take();
         let channels: Vec<Channel> = self.connection.channels().chain(unfinished).collect();
-        let shared = Arc::clone(&self.asker.gateway.0);
-        for channel in channels {
-            shared.hub.leave(channel, &self.asker.client);
-            self.asker.leave_presence(channel).await;
+        let hub = &self.asker.gateway.0.hub;
+        for channel in &channels {
+            hub.leave(*channel, &self.asker.client);
         }
-        let Some(identity) = &self.asker.identity else {
-            return;
-        };
-        let user = identity.principal.user;
-        shared.hub.disconnect(user, &self.asker.client);
-        if let Err(error) = shared.tracking.end(&self.asker.client, user).await {
-            tracing::debug!(%error, "a connection stays listed for a while: {error}");
+        if let Some(identity) = &self.asker.identity {
+            hub.disconnect(identity.principal.user, &self.asker.client);
         }
+        // A state store that is away is not waited for: its lists forget by themselves.
+        let _ = tokio::time::timeout(CLOSE_TIMEOUT, self.asker.leave_lists(channels)).await;
     }
 }
 

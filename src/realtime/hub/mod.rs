@@ -51,7 +51,13 @@ struct Places {
     rooms: HashMap<String, Room>,
     subscriptions: usize,
     /// The outboxes of everybody who is connected.
-    people: HashMap<UserId, Vec<(Arc<str>, Arc<Outbox>)>>,
+    people: HashMap<UserId, Vec<Connected>>,
+}
+
+#[derive(Debug)]
+struct Connected {
+    client: Arc<str>,
+    outbox: Arc<Outbox>,
 }
 
 impl Hub {
@@ -69,14 +75,17 @@ impl Hub {
     pub fn connect(&self, user: UserId, client: &Arc<str>, outbox: &Arc<Outbox>) {
         let mut places = self.places.lock();
         let clients = places.people.entry(user).or_default();
-        clients.push((Arc::clone(client), Arc::clone(outbox)));
+        clients.push(Connected {
+            client: Arc::clone(client),
+            outbox: Arc::clone(outbox),
+        });
     }
 
     /// Somebody is connected no more.
     pub fn disconnect(&self, user: UserId, client: &str) {
         let mut places = self.places.lock();
         if let Some(clients) = places.people.get_mut(&user) {
-            clients.retain(|(name, _)| &**name != client);
+            clients.retain(|connected| &*connected.client != client);
             if clients.is_empty() {
                 places.people.remove(&user);
             }
@@ -195,8 +204,8 @@ impl Hub {
             .and_then(|user| user.parse().ok());
         let places = self.places.lock();
         let clients = user.and_then(|user: UserId| places.people.get(&user));
-        for (_, outbox) in clients.into_iter().flatten() {
-            outbox.notify(Notice::AccessChanged);
+        for connected in clients.into_iter().flatten() {
+            connected.outbox.notify(Notice::AccessChanged);
         }
     }
 
@@ -205,8 +214,8 @@ impl Hub {
         for room in places.rooms.values_mut() {
             room.lagged();
         }
-        for (_, outbox) in places.people.values().flatten() {
-            outbox.notify(Notice::AccessChanged);
+        for connected in places.people.values().flatten() {
+            connected.outbox.notify(Notice::AccessChanged);
         }
     }
 

@@ -119,8 +119,8 @@ mod tests {
 
     fn take(outbox: &Outbox) -> Poll<(Vec<Bytes>, Taken)> {
         let mut frames = VecDeque::new();
-        let mut cx = Context::from_waker(std::task::Waker::noop());
-        let taken = outbox.poll_take(&mut cx, &mut frames);
+        let cx = Context::from_waker(std::task::Waker::noop());
+        let taken = outbox.poll_take(&cx, &mut frames);
         taken.map(|taken| (frames.into(), taken))
     }
 

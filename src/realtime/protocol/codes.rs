@@ -77,7 +77,8 @@ pub enum Disconnect {
     BadRequest,
     /// It never said who it is.
     Stale,
-    /// Its owner has as many connections as they may.
+    /// Its owner has as many connections as they may. It may come again: for some seconds the connections of an instance
+    /// that died count too.
     ConnectionLimit,
     /// It uses what is not offered.
     NotAvailable,
@@ -91,10 +92,10 @@ impl Disconnect {
             Self::ServerError => 3004,
             Self::Slow => 3008,
             Self::NoPong => 3012,
+            Self::ConnectionLimit => 3013,
             Self::InvalidToken => 3500,
             Self::BadRequest => 3501,
             Self::Stale => 3502,
-            Self::ConnectionLimit => 3504,
             Self::NotAvailable => 3508,
         }
     }

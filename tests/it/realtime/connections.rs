@@ -101,7 +101,7 @@ async fn a_person_has_only_so_many_connections() {
     let mut third = Raw::silent(&url).await;
     let connect = json!({ "id": 1, "connect": { "token": test.admin_token } });
     third.send(&connect.to_string()).await;
-    assert_eq!(third.closed().await.0, 3504);
+    assert_eq!(third.closed().await, (3013, "connection limit".to_owned()));
     let other = test.person("other@example.org").await;
     Raw::connect(&url, &other.token).await;
     drop(first);

@@ -22,11 +22,14 @@ pub struct Raw {
     pub answers_pings: bool,
 }
 
+/// The answer to a handshake.
+pub type Answer = Response<Option<Vec<u8>>>;
+
 /// A connection, or the answer that refuses it.
 pub async fn open(
     url: &str,
     headers: &[(&'static str, &str)],
-) -> Result<(Raw, Response<Option<Vec<u8>>>), Response<Option<Vec<u8>>>> {
+) -> Result<(Raw, Answer), Box<Answer>> {
     let mut request = url.into_client_request().expect("a URL");
     for (name, value) in headers {
         let value = HeaderValue::from_str(value).expect("a header");
@@ -44,7 +47,7 @@ pub async fn open(
             };
             Ok((raw, answer))
         }
-        Err(Error::Http(refusal)) => Err(*refusal),
+        Err(Error::Http(refusal)) => Err(refusal),
         Err(error) => panic!("{error}"),
     }
 }

@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use reqwest::Method;
 use serde_json::{Value, json};
-use spheroctl::kit::id::UserId;
+use spheroctl::kit::clock::SystemClock;
+use spheroctl::kit::id::{JobId, UserId};
 use spheroctl::state::sessions::{Metadata, Sessions};
 use std::time::Duration;
 
@@ -61,7 +62,7 @@ async fn a_strangers_channel_is_refused_as_one_that_does_not_exist() {
     let (project, channels) = channels(&test).await;
     let stranger = test.person("stranger@example.org").await;
     let mut raw = Raw::connect(&address(&test), &stranger.token).await;
-    let nothing = uuid::Uuid::now_v7();
+    let nothing = JobId::new(&SystemClock);
     for channel in &channels {
         let (namespace, _) = channel.split_once(':').unwrap();
         assert_eq!(refused(&mut raw, channel).await, 103, "{channel}");
