@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::lb_check::client::{Answer, Client};
 use crate::lb_check::context::{Context, WHOAMI};
-use crate::lb_check::report::Judgement;
+use crate::lb_check::judgement::Judgement;
 
 /// Largest difference between two instances' clocks.
 const SKEW_MAX: Duration = Duration::from_secs(2);

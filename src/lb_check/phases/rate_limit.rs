@@ -11,8 +11,8 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::lb_check::client::{Answer, Client, Connection, Outgoing};
 use crate::lb_check::context::{Context, ECHO};
+use crate::lb_check::judgement::Judgement;
 use crate::lb_check::plan::RateLimit;
-use crate::lb_check::report::Judgement;
 
 /// The crowd is so many times what is let through at once.
 const CROWD: u32 = 3;
