@@ -90,7 +90,7 @@ async fn search(
     } else {
         let sources = plan.sources.iter();
         sources
-            .map(|source| context.client.from_source(*source))
+            .map(|source| context.client.asking_from(*source))
             .collect()
     };
     let (mut found, mut asked, mut quiet, mut failures) = (BTreeMap::new(), 0, 0, 0);

@@ -190,7 +190,7 @@ async fn second_client(context: &Context<'_>, refusal: &Answer, judgement: &mut 
         judgement.note("no second address to ask from (--source)");
         return;
     };
-    let client = context.client.from_source(*source);
+    let client = context.client.asking_from(*source);
     let by_user = refusal.headers.contains_key("ratelimit");
     let asked = if by_user {
         client.request(Method::POST, ECHO, Bytes::new())

@@ -60,7 +60,10 @@ async fn disrupt(fleet: &mut Fleet, url: &str, more: &[&str]) -> Checked {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn behind_nginx_instances_die_hang_and_drain_without_harm() {
     let mut fleet = Fleet::start(&[("shutdown.lame_duck_ms", "1000")]).await;
-    let quick = [("proxy_read_timeout 15s;", "proxy_read_timeout 3s;")];
+    let quick = [
+        ("proxy_read_timeout 15s;", "proxy_read_timeout 3s;"),
+        ("keepalive_timeout 3s;", "keepalive_timeout 500ms;"),
+    ];
     let balancer = Balancer::start(Kind::Nginx, &fleet.behind_open_doors(), &quick).await;
     let only = [
         "--only", "eject", "--only", "hang", "--only", "drain", "--only", "all-down",
