@@ -92,7 +92,7 @@ pub enum Command {
     #[command(
         before_help = "Examples:\n  spheroctl lb-check https://lab.example --expect-instances 3 --token-file token.txt\n  spheroctl lb-check http://127.0.0.1:8000 --rate-limit 100/m,burst=20 --json\n  spheroctl lb-check http://127.0.0.1:8000 --disruptive --fault-cmd 'kill -{signal} {pid}' --restore-cmd './start {name}'"
     )]
-    LbCheck(LbCheckArgs),
+    LbCheck(Box<LbCheckArgs>),
     /// Accounts
     #[command(
         before_help = "Examples:\n  spheroctl user create ada@lab.example --role admin\n  spheroctl user sign-in-link ada@lab.example\n  spheroctl user set-password ada@lab.example < password.txt"
@@ -248,7 +248,7 @@ impl Command {
             Self::Standalone(args) => roles::standalone::run(args, settings).await,
             Self::Segment(args) => roles::segment::run(args, settings).await,
             Self::Health(args) => roles::health::run(args, settings).await,
-            Self::LbCheck(args) => roles::lb_check::run(args).await,
+            Self::LbCheck(args) => roles::lb_check::run(*args).await,
             Self::User(args) => roles::user::run(args, settings).await,
             Self::Token(args) => roles::token::run(args, settings).await,
             Self::Dlq(args) => roles::dlq::run(args, settings).await,

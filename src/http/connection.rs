@@ -17,6 +17,7 @@ use hyper::body::{Frame, Incoming, SizeHint};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
@@ -25,6 +26,10 @@ use crate::kit::lifecycle::Lifecycle;
 
 /// Interval of HTTP/2 pings to a silent peer, and the longest wait for the answer to one.
 const HTTP2_PING: Duration = Duration::from_secs(20);
+
+/// A connection that was let in at the last moment before the listener closed has so long to begin its first request:
+/// closed at once it would lose what its client has sent already, and a balancer does not send a POST again.
+const NEWCOMER_MAX: Duration = Duration::from_millis(500);
 
 /// Most requests at once on one HTTP/2 connection.
 const HTTP2_STREAMS_MAX: u32 = 256;
@@ -78,6 +83,7 @@ impl Acceptor {
     {
         let exchange = Arc::new(Exchange::default());
         let transport = Transport::new(io, Arc::clone(&exchange), self.patience);
+        let newcomer = Arc::clone(&exchange);
         let service = Service {
             router: self.router,
             exchange,
@@ -88,9 +94,14 @@ impl Acceptor {
             .builder
             .serve_connection_with_upgrades(TokioIo::new(transport), service);
         let mut connection = pin!(connection);
+        let closing = async {
+            self.closing.cancelled().await;
+            // Whether it began or not, its time is over.
+            let _ = timeout(NEWCOMER_MAX, newcomer.begun()).await;
+        };
         let outcome = tokio::select! {
             outcome = connection.as_mut() => outcome,
-            () = self.closing.cancelled() => {
+            () = closing => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }
@@ -209,6 +220,11 @@ mod tests {
 
     /// A client's end of a connection of small buffers; the server's end runs until it ends.
     fn connect() -> DuplexStream {
+        connect_until(CancellationToken::new())
+    }
+
+    /// The same; `closing` as the listener has it.
+    fn connect_until(closing: CancellationToken) -> DuplexStream {
         let router = Router::new()
             .route("/", get(|| async { "hello" }))
             .route("/echo", get(echo))
@@ -218,7 +234,6 @@ mod tests {
                 get(|| tokio::time::sleep(Duration::from_secs(500))),
             );
         let lifecycle = Lifecycle::new();
-        let closing = CancellationToken::new();
         let acceptor = Acceptor::new(router, PATIENCE, 16_384, lifecycle.clone(), closing);
         let (client, server) = tokio::io::duplex(4_096);
         lifecycle.spawn(
@@ -275,6 +290,20 @@ mod tests {
         let (after, answer) = closed_after(client).await;
         assert!(answer.ends_with("hello"));
         assert_eq!(after.as_secs(), 75);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_was_let_in_at_the_last_moment_is_answered() {
+        let closing = CancellationToken::new();
+        closing.cancel();
+        let mut client = connect_until(closing.clone());
+        let request = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n";
+        client.write_all(request).await.unwrap();
+        let (after, answer) = closed_after(client).await;
+        assert!(answer.ends_with("hello"), "{answer}");
+        assert_eq!(after, Duration::ZERO);
+        let (after, answer) = closed_after(connect_until(closing)).await;
+        assert_eq!((after, answer.as_str()), (NEWCOMER_MAX, ""));
     }
 
     #[tokio::test(start_paused = true)]

@@ -143,7 +143,7 @@ pub async fn serve(listener: Listener, router: Router, limits: Limits, lifecycle
         () = door.accept(&listener.inner) => {}
         () = lame_duck_over(&lifecycle, limits.lame_duck) => {}
     }
-    drop(listener);
+    door.admit_the_last(listener);
     closing.cancel();
     door.connections.close();
     if tokio::time::timeout(limits.in_flight, door.connections.wait())
@@ -185,6 +185,20 @@ impl Door {
                     tracing::warn!(%error, "cannot accept connections: {error}");
                     tokio::time::sleep(ACCEPT_BACK_OFF).await;
                 }
+            }
+        }
+    }
+
+    /// Admits whom the system has let in already, and closes the listener: their requests may be under way.
+    fn admit_the_last(&self, listener: Listener) {
+        // Fails only where the runtime is gone.
+        let Ok(listener) = listener.inner.into_std() else {
+            return;
+        };
+        while let Ok((stream, peer)) = listener.accept() {
+            let ready = stream.set_nonblocking(true);
+            if let Ok(stream) = ready.and_then(|()| TcpStream::from_std(stream)) {
+                self.admit(stream, peer);
             }
         }
     }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
 
 use super::framing::{Scanner, Violation};
 
@@ -32,6 +33,8 @@ pub(super) struct Patience {
 #[derive(Debug, Default)]
 pub(super) struct Exchange {
     in_flight: AtomicUsize,
+    /// Cancelled when the first request begins.
+    begun: CancellationToken,
     upgraded: AtomicBool,
     verdicts: Mutex<VecDeque<Option<Violation>>>,
     /// The reading task, parked while an answer is owed: hyper does not read again by itself once it is sent, and the
@@ -46,7 +49,13 @@ pub(super) struct InFlight(Arc<Exchange>);
 impl Exchange {
     pub(super) fn begin_request(self: &Arc<Self>) -> InFlight {
         self.in_flight.fetch_add(1, Ordering::AcqRel);
+        self.begun.cancel();
         InFlight(Arc::clone(self))
+    }
+
+    /// Resolves when the connection's first request begins.
+    pub(super) async fn begun(&self) {
+        self.begun.cancelled().await;
     }
 
     /// The scanner's verdict on the HTTP/1 request that hyper hands over now.

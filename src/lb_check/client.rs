@@ -124,7 +124,7 @@ impl Client {
     }
 
     /// The same from another address of this machine.
-    pub(super) fn from_source(&self, source: IpAddr) -> Self {
+    pub(super) fn asking_from(&self, source: IpAddr) -> Self {
         Self {
             source: Some(source),
             ..self.clone()

@@ -7,15 +7,15 @@ use http::Method;
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::Value;
 use tokio::process::Command;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::context::{Context, ECHO};
 use super::plan::Faults;
 
 /// Longest time of a command.
 const COMMAND_MAX: Duration = Duration::from_secs(60);
-/// Requests until an instance must have answered.
-const TRIES_MAX: usize = 200;
+/// Longest search for all instances: balancers look again after at most 10 s.
+const FINDING_MAX: Duration = Duration::from_secs(20);
 
 /// An instance that can be harmed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,10 +37,12 @@ pub(super) fn name_of(instance: &str) -> &str {
     instance.rsplit_once('-').map_or(instance, |(name, _)| name)
 }
 
-/// The instances as they tell of themselves now, sorted; those that hide are left out.
+/// The instances as they tell of themselves now, sorted; those that hide are left out. What an earlier phase did to one may
+/// keep it away for a while.
 pub(super) async fn victims(context: &Context<'_>, count: usize) -> Vec<Victim> {
     let mut found: Vec<Victim> = Vec::new();
-    for _ in 0..TRIES_MAX {
+    let start = Instant::now();
+    while found.len() < count && start.elapsed() < FINDING_MAX {
         let client = &context.client;
         let request = || client.with_token(Method::POST, ECHO, bytes::Bytes::new());
         if let Ok(answer) = context.once(client, request).await
@@ -48,9 +50,6 @@ pub(super) async fn victims(context: &Context<'_>, count: usize) -> Vec<Victim> 
             && !found.contains(&victim)
         {
             found.push(victim);
-        }
-        if found.len() == count {
-            break;
         }
     }
     found.sort_by(|left, right| left.instance.cmp(&right.instance));

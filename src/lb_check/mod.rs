@@ -7,6 +7,7 @@
 mod client;
 mod context;
 mod faults;
+mod judgement;
 mod load;
 mod phases;
 pub mod plan;
@@ -24,8 +25,9 @@ use crate::kit::clock::SharedClock;
 use crate::kit::lifecycle::Lifecycle;
 use client::Client;
 use context::Context;
+use judgement::Judgement;
 use phases::Phase;
-use report::{Judgement, SCHEMA, outcome};
+use report::{SCHEMA, outcome};
 
 /// Why nothing was checked.
 #[derive(Debug, thiserror::Error)]

@@ -12,8 +12,8 @@ mod upload;
 mod websocket;
 
 use super::context::Context;
+use super::judgement::Judgement;
 use super::plan::Plan;
-use super::report::Judgement;
 
 /// A phase.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

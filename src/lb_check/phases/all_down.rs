@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-use http::StatusCode;
+use bytes::Bytes;
+use http::{Method, StatusCode};
 use tokio::time::{Instant, sleep};
 
-use crate::lb_check::context::{Context, WHOAMI};
+use crate::lb_check::client::Answer;
+use crate::lb_check::context::{Context, ECHO, WHOAMI};
 use crate::lb_check::faults::{harm, mend, victims};
-use crate::lb_check::report::Judgement;
+use crate::lb_check::judgement::Judgement;
 
 /// The balancer has noticed by then.
 const NOTICED: Duration = Duration::from_secs(2);
@@ -55,20 +57,29 @@ pub(super) async fn run(context: &Context<'_>) -> Judgement {
 
 async fn refusal(context: &Context<'_>, judgement: &mut Judgement) {
     let client = &context.client;
-    match client.once(client.get(WHOAMI)).await {
-        Ok(answer) => {
-            let wait = answer.retry_after();
-            let words = format!("{} in {:.1} s", answer.status, answer.took.as_secs_f64());
-            judgement.expect(answer.status == StatusCode::SERVICE_UNAVAILABLE, words);
-            judgement.expect(
-                wait.is_some(),
-                match wait {
-                    Some(wait) => format!("Retry-After {} s", wait.as_secs()),
-                    None => "no Retry-After".to_owned(),
-                },
-            );
+    let mut requests = vec![client.get(WHOAMI)];
+    if client.has_token() {
+        requests.push(client.with_token(Method::POST, ECHO, Bytes::new()));
+    }
+    for request in requests {
+        let what = format!("{} {}", request.method(), request.uri());
+        match client.once(request).await {
+            Ok(answer) => judge(&what, &answer, judgement),
+            Err(error) => judgement.fail(format!("{what}: {error}")),
         }
-        Err(error) => judgement.fail(format!("with all instances away: {error}")),
+    }
+}
+
+fn judge(what: &str, answer: &Answer, judgement: &mut Judgement) {
+    let words = format!(
+        "{what} {} in {:.1} s",
+        answer.status,
+        answer.took.as_secs_f64()
+    );
+    judgement.expect(answer.status == StatusCode::SERVICE_UNAVAILABLE, words);
+    match answer.retry_after() {
+        Some(wait) => judgement.note(format!("Retry-After {} s", wait.as_secs())),
+        None => judgement.fail("no Retry-After"),
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::lb_check::client::{Answer, Client};
 use crate::lb_check::context::{Context, WHOAMI};
-use crate::lb_check::report::Judgement;
+use crate::lb_check::judgement::Judgement;
 
 /// Largest difference between two instances' clocks.
 const SKEW_MAX: Duration = Duration::from_secs(2);
@@ -90,7 +90,7 @@ async fn search(
     } else {
         let sources = plan.sources.iter();
         sources
-            .map(|source| context.client.from_source(*source))
+            .map(|source| context.client.asking_from(*source))
             .collect()
     };
     let (mut found, mut asked, mut quiet, mut failures) = (BTreeMap::new(), 0, 0, 0);

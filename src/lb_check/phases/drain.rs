@@ -10,9 +10,9 @@ use tokio::time::{Instant, sleep};
 
 use crate::lb_check::context::{Context, ECHO};
 use crate::lb_check::faults::{Victim, harm, mend, victims};
+use crate::lb_check::judgement::Judgement;
 use crate::lb_check::load::Load;
 use crate::lb_check::plan::Faults;
-use crate::lb_check::report::Judgement;
 
 use super::eject::is_back;
 

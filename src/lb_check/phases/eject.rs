@@ -7,9 +7,9 @@ use tokio::time::{Instant, sleep};
 
 use crate::lb_check::context::Context;
 use crate::lb_check::faults::{Victim, harm, mend, name_of, victims};
+use crate::lb_check::judgement::Judgement;
 use crate::lb_check::load::{Load, Saw};
 use crate::lb_check::plan::Faults;
-use crate::lb_check::report::Judgement;
 
 /// The load is there before anything happens, and stays a while after all is well.
 const WARM: Duration = Duration::from_secs(1);

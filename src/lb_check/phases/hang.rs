@@ -6,9 +6,9 @@ use tokio::time::sleep;
 
 use crate::lb_check::context::Context;
 use crate::lb_check::faults::{Victim, harm, mend, victims};
+use crate::lb_check::judgement::Judgement;
 use crate::lb_check::load::Load;
 use crate::lb_check::plan::Faults;
-use crate::lb_check::report::Judgement;
 
 /// The load is there before anything happens.
 const WARM: Duration = Duration::from_secs(1);

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use crate::lb_check::client::Client;
 use crate::lb_check::context::{Context, ECHO};
-use crate::lb_check::report::Judgement;
+use crate::lb_check::judgement::Judgement;
 
 /// An address that nobody has (RFC 5737), and a name that nobody has (RFC 2606).
 const SPOOFED_ADDRESS: &str = "203.0.113.77";

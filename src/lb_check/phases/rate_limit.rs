@@ -11,8 +11,8 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::lb_check::client::{Answer, Client, Connection, Outgoing};
 use crate::lb_check::context::{Context, ECHO};
+use crate::lb_check::judgement::Judgement;
 use crate::lb_check::plan::RateLimit;
-use crate::lb_check::report::Judgement;
 
 /// The crowd is so many times what is let through at once.
 const CROWD: u32 = 3;
@@ -190,7 +190,7 @@ async fn second_client(context: &Context<'_>, refusal: &Answer, judgement: &mut 
         judgement.note("no second address to ask from (--source)");
         return;
     };
-    let client = context.client.from_source(*source);
+    let client = context.client.asking_from(*source);
     let by_user = refusal.headers.contains_key("ratelimit");
     let asked = if by_user {
         client.request(Method::POST, ECHO, Bytes::new())

@@ -10,8 +10,8 @@ use serde_json::json;
 
 use crate::lb_check::client::Answer;
 use crate::lb_check::context::{Context, WHOAMI};
+use crate::lb_check::judgement::Judgement;
 use crate::lb_check::plan::Policy;
-use crate::lb_check::report::Judgement;
 use crate::lb_check::statistics::{
     chi_square, largest_deviation, requests_needed, variation, wilson,
 };

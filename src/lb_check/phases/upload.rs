@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use crate::kit::hex::hex;
 use crate::lb_check::client::{Client, Outgoing};
 use crate::lb_check::context::Context;
-use crate::lb_check::report::Judgement;
+use crate::lb_check::judgement::Judgement;
 
 const PATH: &str = "/lb-check/upload";
 const PIECE_BYTES: u64 = 64 << 10;

@@ -15,7 +15,7 @@ use tokio_tungstenite::{WebSocketStream, client_async};
 
 use crate::lb_check::client::{Client, Wire};
 use crate::lb_check::context::Context;
-use crate::lb_check::report::Judgement;
+use crate::lb_check::judgement::Judgement;
 use crate::lb_check::statistics::variation;
 
 /// The gateway's path, where the plan names no other.

@@ -145,7 +145,7 @@ async fn both_balancers_take_their_configurations() {
     let behind = Behind {
         serve: vec![free_address(), free_address()],
         realtime: vec![free_address()],
-        rates: &["api=6000,5", "upload=1,0"],
+        rates: &["api=6000,5", "upload=1,1"],
     };
     for kind in [Kind::Nginx, Kind::HaProxy] {
         for more in [

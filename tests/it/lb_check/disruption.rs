@@ -60,8 +60,11 @@ async fn disrupt(fleet: &mut Fleet, url: &str, more: &[&str]) -> Checked {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn behind_nginx_instances_die_hang_and_drain_without_harm() {
     let mut fleet = Fleet::start(&[("shutdown.lame_duck_ms", "1000")]).await;
-    let quick = [("proxy_read_timeout 15s;", "proxy_read_timeout 3s;")];
-    let balancer = Balancer::start(Kind::Nginx, &fleet.behind(), &quick).await;
+    let quick = [
+        ("proxy_read_timeout 15s;", "proxy_read_timeout 3s;"),
+        ("keepalive_timeout 3s;", "keepalive_timeout 500ms;"),
+    ];
+    let balancer = Balancer::start(Kind::Nginx, &fleet.behind_open_doors(), &quick).await;
     let only = [
         "--only", "eject", "--only", "hang", "--only", "drain", "--only", "all-down",
     ];
@@ -78,13 +81,13 @@ async fn behind_nginx_instances_die_hang_and_drain_without_harm() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_instance_that_ends_too_soon_is_found_by_the_drain_alone() {
-    // Requests in flight have 200 ms.
+    // Requests in flight have 400 ms in all.
     let hasty = [
-        ("shutdown.lame_duck_ms", "1000"),
-        ("shutdown.http_ms", "200"),
+        ("shutdown.lame_duck_ms", "300"),
+        ("shutdown.http_ms", "100"),
     ];
     let mut fleet = Fleet::start(&hasty).await;
-    let balancer = Balancer::start(Kind::Nginx, &fleet.behind(), &[]).await;
+    let balancer = Balancer::start(Kind::Nginx, &fleet.behind_open_doors(), &[]).await;
     let only = ["--only", "drain", "--only", "all-down"];
     let checked = disrupt(&mut fleet, &balancer.url, &only).await;
     println!("{}", checked.lines());
@@ -100,7 +103,7 @@ async fn an_instance_that_ends_too_soon_is_found_by_the_drain_alone() {
 async fn behind_haproxy_instances_drain_without_harm() {
     // Longer than two of its checks.
     let mut fleet = Fleet::start(&[("shutdown.lame_duck_ms", "3000")]).await;
-    let balancer = Balancer::start(Kind::HaProxy, &fleet.behind(), &[]).await;
+    let balancer = Balancer::start(Kind::HaProxy, &fleet.behind_open_doors(), &[]).await;
     let checked = disrupt(&mut fleet, &balancer.url, &["--only", "drain"]).await;
     println!("{}", checked.lines());
     assert_eq!(

@@ -17,6 +17,12 @@ use crate::support::unique_prefix;
 /// 21 at once, then one each 100 ms: quick to use up and to forget. Uploads are not to be limited here.
 const RATES: &[&str] = &["api=600,20", "upload=60000,100", "websocket=60000,100"];
 
+const OPEN: &[&str] = &[
+    "api=600000,10000",
+    "upload=600000,10000",
+    "websocket=600000,10000",
+];
+
 /// The instances. They end with this value.
 pub struct Fleet {
     pub product: Product,
@@ -103,6 +109,14 @@ impl Fleet {
                 .collect(),
             realtime: self.gateways.clone(),
             rates: RATES,
+        }
+    }
+
+    /// The same for loads that no limit shall meet.
+    pub fn behind_open_doors(&self) -> Behind {
+        Behind {
+            rates: OPEN,
+            ..self.behind()
         }
     }
 

@@ -6,6 +6,7 @@ use futures::{SinkExt, StreamExt};
 use http::{HeaderValue, StatusCode};
 use serde_json::{Value, json};
 use spheroctl::kit::lifecycle::Lifecycle;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::accept_hdr_async_with_config;
 use tokio_tungstenite::tungstenite::Message;
@@ -14,6 +15,9 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
 /// The product's own limit of one message.
 const MESSAGE_BYTES_MAX: usize = 64 << 10;
+
+/// How the request of a balancer's health check begins.
+const PROBE: &[u8] = b"GET /readyz ";
 
 /// Starts one that calls itself `name`, until `lifecycle` ends.
 pub async fn start(name: &'static str, lifecycle: &Lifecycle) -> SocketAddr {
@@ -28,7 +32,17 @@ pub async fn start(name: &'static str, lifecycle: &Lifecycle) -> SocketAddr {
     address
 }
 
-async fn serve(stream: TcpStream, name: &'static str) {
+async fn serve(mut stream: TcpStream, name: &'static str) {
+    let mut begin = [0; PROBE.len()];
+    let read = stream.peek(&mut begin).await;
+    if read.is_ok_and(|read| begin[..read] == *PROBE) {
+        // A balancer that looks whether it is well; it may have left already.
+        let _ = stream.read(&mut [0; 1_024]).await;
+        let _ = stream
+            .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+            .await;
+        return;
+    }
     let greet = |request: &Request, mut answer: Response| {
         answer
             .headers_mut()
