@@ -43,6 +43,10 @@ async fn serve(mut stream: TcpStream, name: &'static str) {
             .await;
         return;
     }
+    #[expect(
+        clippy::result_large_err,
+        reason = "the callback's type is tungstenite's"
+    )]
     let greet = |request: &Request, mut answer: Response| {
         answer
             .headers_mut()
