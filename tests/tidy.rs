@@ -61,7 +61,7 @@ const NO_HTTP: &[&str] = &[
 const FENCES: &[Fence] = &[
     Fence::only("rdkafka", &["src/events/log/kafka"]),
     Fence::only("fred", &["src/state/redis", "src/queue/redis"]),
-    Fence::only("reqwest", &["src/segment/remote"]),
+    Fence::only("reqwest", &["src/segment/remote", "src/worker/deliveries"]),
     Fence::only("sqlx", &["src/db/", "src/events/", tree::STORES]),
     Fence::never("axum", NO_HTTP),
     Fence::never("hyper", NO_HTTP),

@@ -155,7 +155,16 @@ pub fn endpoints() -> Vec<(Method, &'static str)> {
 /// One line per route, but for the forms of a result, which `results` lists. `streaming` lifts the request time-out and
 /// the limit on bodies.
 fn list() -> Vec<Route> {
-    let mut routes = vec![
+    let mut routes = of_callers();
+    routes.extend(of_projects());
+    routes.extend(results::FORMS.iter().map(results::Form::route));
+    routes.extend(of_operators());
+    routes
+}
+
+/// Who asks, and who answers.
+fn of_callers() -> Vec<Route> {
+    vec![
         get("/whoami", whoami::whoami).unlimited(),
         post("/lb-check/echo", lb_check::echo),
         put("/lb-check/upload", lb_check::upload).streaming(),
@@ -168,6 +177,12 @@ fn list() -> Vec<Route> {
         get("/api/v1/tokens", tokens::list),
         post("/api/v1/tokens", tokens::create),
         delete("/api/v1/tokens/{token}", tokens::revoke),
+    ]
+}
+
+/// What belongs to projects.
+fn of_projects() -> Vec<Route> {
+    vec![
         get("/api/v1/projects", projects::list),
         post("/api/v1/projects", projects::create),
         get("/api/v1/projects/{project}", projects::show),
@@ -205,6 +220,12 @@ fn list() -> Vec<Route> {
         get("/api/v1/jobs/{job}/result", results::json),
         get(results::GEOJSON.path, results::geojson),
         get("/api/v1/jobs/{job}/overlay.png", results::overlay),
+    ]
+}
+
+/// What shows how everything is, and what went wrong.
+fn of_operators() -> Vec<Route> {
+    vec![
         get("/api/v1/queue", jobs::depth),
         get("/api/v1/queue/metrics", jobs::figures),
         get("/api/v1/scaling/info", scaling::show),
@@ -217,14 +238,10 @@ fn list() -> Vec<Route> {
             "/api/v1/dead-letters/jobs/{job}/replay",
             dead_letters::replay_one,
         ),
-    ];
-    routes.extend([
         get("/api/v1/kafka/metrics", backbone::show),
         get("/api/v1/dead-letters/events", dead_events::list),
         post("/api/v1/dead-letters/events/replay", dead_events::replay),
         post("/api/v1/dead-letters/events/purge", dead_events::purge),
         get("/api/v1/dead-letters/events/{letter}", dead_events::show),
-    ]);
-    routes.extend(results::FORMS.iter().map(results::Form::route));
-    routes
+    ]
 }
