@@ -9,7 +9,7 @@
 //! | 1 | [`settings`] [`health`] [`telemetry`] | what is set, how the process is, what it says |
 //! | 2 | [`db`] [`state`] [`files`] [`http`] [`segment`] [`lb_check`] | the seams, serving HTTP, finding spheroids, here or by a service, checking a balancer from outside |
 //! | 3 | [`queue`] [`events`] | the job queue on the state store; outbox, relay and event log |
-//! | 4 | [`domain`] | the nouns: users, projects, files, images, jobs, segmentations |
+//! | 4 | [`domain`] | the nouns: users, projects, files, images, jobs, segmentations, activity, webhooks; messages to those who watch |
 //! | 5 | [`app`] | the handles every role gets; the only choice between backends |
 //! | 6 | [`api`] [`worker`] [`realtime`] [`ops`] [`web`] | the edges |
 //! | 7 | [`roles`] | a file per command, composition only |
@@ -18,6 +18,8 @@
 //! Where do I change …
 //! * a route: `api/mod.rs` lists them, a file per noun;
 //! * a rule of the product: `domain/<noun>/mod.rs`; its SQL: `domain/<noun>/store.rs`; the schema: `db/migrations`;
+//! * what follows an event: `worker/consumers`, a file per group; how a group reads: `events/group`;
+//! * what clients hear live: `domain/push`; how it reaches them: `realtime`;
 //! * how an image is segmented: `segment/mod.rs` lists the steps, a file each;
 //! * a setting: `settings/sections.rs` and `config/default.toml`;
 //! * a metric: `kit/metrics.rs` and `docs/metrics.md`;
