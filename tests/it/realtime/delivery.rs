@@ -178,16 +178,28 @@ async fn a_job_is_followed_from_any_gateway_whichever_worker_runs_it() {
         client.subscribe(&channel).await;
         clients.push(client);
     }
+    let address = socket_url(&gateways[0].public().await);
+    let mut owner = Published::connect("json", &lab.token, &address).await;
+    let me = lab.get("/api/v1/session").await["id"].clone();
+    owner
+        .subscribe(&format!("user:{}", me.as_str().expect("an id")))
+        .await;
     // Nobody takes jobs before everybody listens.
     let _worker = product.start("worker", &[]).await;
     for client in &mut clients {
         let progress = status(client, "completed").await;
         assert!(progress.is_sorted() && !progress.is_empty(), "{progress:?}");
     }
-    for gateway in &gateways {
-        eventually("the gauges tell of the client", SOON, async || {
-            gateway.metric("spheroctl_ws_connections").await == 1.0
-                && gateway.metric("spheroctl_ws_subscriptions").await == 1.0
+    // The durable event, by way of outbox, log and `notifier`.
+    let told = ended(&mut owner).await;
+    assert_eq!(
+        (&told["job"], &told["status"]),
+        (&json!(job), &json!("completed"))
+    );
+    for (gateway, count) in gateways.iter().zip([2.0, 1.0]) {
+        eventually("the gauges tell of the clients", SOON, async || {
+            gateway.metric("spheroctl_ws_connections").await == count
+                && gateway.metric("spheroctl_ws_subscriptions").await == count
         })
         .await;
     }
@@ -202,6 +214,16 @@ async fn status(client: &mut Published, status: &str) -> Vec<u64> {
             return progress;
         }
         progress.extend(data["percent"].as_u64());
+    }
+}
+
+/// Waits for the end of a job, told as an event.
+async fn ended(client: &mut Published) -> Value {
+    loop {
+        let data = client.event("publication").await["data"].clone();
+        if data["type"] == "ended" {
+            return data;
+        }
     }
 }
 
