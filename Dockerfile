@@ -5,8 +5,9 @@ WORKDIR /build
 # The dependencies alone: this layer is built again only when Cargo.lock changes.
 COPY Cargo.toml Cargo.lock ./
 RUN mkdir -p src tests/it tests/bench/segment tests/bench/queue \
-    && echo 'fn main() {}' | tee src/main.rs src/build.rs tests/it/main.rs tests/bench/segment/main.rs tests/bench/queue/main.rs \
-    && touch src/lib.rs \
+    && printf '//! Nothing yet.\n' | tee src/lib.rs \
+    && printf '//! Nothing yet.\nfn main() {}\n' \
+    | tee src/main.rs src/build.rs tests/it/main.rs tests/bench/segment/main.rs tests/bench/queue/main.rs \
     && cargo build --release --locked \
     && rm -r src
 COPY config config
