@@ -14,16 +14,18 @@ use spheroctl::kit::clock::SystemClock;
 use spheroctl::kit::lifecycle::Lifecycle;
 
 use crate::conformance::event_log::backend::{database, kafka};
-use crate::support::app::{TestApp, start, text};
+use crate::support::app::{TestApp, start_with, text};
 use crate::support::eventually;
 use crate::support::product::Product;
 
 const LETTERS: &str = "/api/v1/dead-letters/events";
+/// Each group buries a record for itself.
+const ONE_GROUP: &[(&str, &str)] = &[("worker.groups", "projector")];
 const SOON: Duration = Duration::from_secs(30);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn administrators_look_replay_and_purge() {
-    let test = start().await;
+    let test = start_with(ONE_GROUP).await;
     bury(&*test.app.log).await;
     let letter = the_letter(&test).await;
     let id = text(&letter["id"]);
@@ -47,7 +49,7 @@ async fn administrators_look_replay_and_purge() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_else_sees_any_of_it() {
-    let test = start().await;
+    let test = start_with(ONE_GROUP).await;
     let person = test.person("a@example.org").await;
     for path in [
         LETTERS,
@@ -66,7 +68,7 @@ async fn nobody_else_sees_any_of_it() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_backbone_tells_who_reads_what() {
-    let test = start().await;
+    let test = start_with(ONE_GROUP).await;
     eventually("the projector reads all", SOON, async || {
         let backbone = test.get(&test.admin_token, "/api/v1/kafka/metrics").await;
         let group = &backbone["groups"][0];
@@ -87,7 +89,7 @@ async fn the_backbone_tells_who_reads_what() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_command_line_does_it_beside_a_server() {
-    let product = Product::embedded(&[]);
+    let product = Product::embedded(ONE_GROUP);
     let _server = product.start("standalone", &[]).await;
     let db = Db::open(&database(product.setting("database.url"))).await;
     let db = db.expect("the server's database opens");
