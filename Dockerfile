@@ -23,11 +23,10 @@ LABEL org.opencontainers.image.title="spheroctl" \
     org.opencontainers.image.licenses="MIT" \
     org.opencontainers.image.version="$VERSION" \
     org.opencontainers.image.revision="$REVISION"
-RUN apt-get update \
-    && apt-get install -y --no-install-recommends ca-certificates \
-    && rm -rf /var/lib/apt/lists/* \
-    # A volume that is made here takes this owner over.
-    && install -d -o 65532 -g 65532 /var/lib/spheroctl /var/lib/spheroctl/files
+# A volume that is made here takes this owner over.
+RUN install -d -o 65532 -g 65532 /var/lib/spheroctl /var/lib/spheroctl/files
+# The list of authorities alone; the package brings OpenSSL along.
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build /build/target/release/spheroctl /usr/local/bin/spheroctl
 USER 65532:65532
 WORKDIR /var/lib/spheroctl
