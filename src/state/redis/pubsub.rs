@@ -126,13 +126,16 @@ impl PubSub {
     /// After a new connection: asks for every channel, then tells every listener that it may have missed messages.
     /// In this order, so that what a listener finds at the source is followed by what it hears. False when it failed.
     async fn ask_again(&self) -> bool {
+        // Whoever asks for a channel meanwhile must not believe what the last connection was told.
+        self.confirmed.write().await.clear();
         let channels = self.asked();
         let asked = match channels.is_empty() {
             true => Ok(()),
-            false => self.ask(channels).await,
+            false => self.ask(channels.clone()).await,
         };
-        if let Err(error) = &asked {
-            tracing::warn!(%error, "channels are not subscribed again yet: {error}");
+        match &asked {
+            Ok(()) => self.confirmed.write().await.extend(channels),
+            Err(error) => tracing::warn!(%error, "channels are not subscribed again yet: {error}"),
         }
         self.fanout.lag_all();
         asked.is_ok()

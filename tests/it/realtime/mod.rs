@@ -19,7 +19,7 @@ use crate::support::services::redis_url;
 use crate::support::unique_prefix;
 
 /// How long a test waits for what must come.
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_secs(60);
 
 /// Two instances of one installation, which share database and Redis and nothing else.
 struct Two {
