@@ -25,7 +25,9 @@ class Watch:
 
     def look_on(self):
         while not self.stop.wait(LOOK_S):
-            self.looks.append((time.time(), self.owners()))
+            owners = self.owners()
+            # The instant after it: a look that a kill interrupted is one of the time after the kill.
+            self.looks.append((time.time(), owners))
 
     def owners(self):
         owners = {}
