@@ -57,7 +57,7 @@ class Watcher:
         self.stream = None
         self.node = None
         self.position = None
-        self.messages = self.reconnections = self.unrecovered = 0
+        self.reconnections = self.unrecovered = 0
 
     def watch(self):
         first = True
@@ -94,7 +94,6 @@ class Watcher:
             wish |= {"recover": True, "offset": offset, "epoch": epoch}
         subscribed = self.call(2, "subscribe", wish)
         self.unrecovered += bool(self.position) and not subscribed.get("recovered", False)
-        self.messages += len(subscribed.get("publications", []))
         self.position = subscribed.get("offset", 0), subscribed.get("epoch", "")
         self.node = node.rsplit("-", 1)[0]
 
@@ -112,7 +111,6 @@ class Watcher:
             if not reply:
                 self.send("{}")
             elif "push" in reply and "pub" in reply["push"]:
-                self.messages += 1
                 self.position = reply["push"]["pub"].get("offset", self.position[0]), self.position[1]
             elif "push" in reply and "disconnect" in reply["push"]:
                 raise ConnectionError("told to connect again")

@@ -4,10 +4,10 @@ use axum::extract::State;
 use http::{StatusCode, Uri, header};
 use serde::Deserialize;
 
-use crate::db::run_tx;
+use crate::db::{Tx, run_tx};
 use crate::domain::Error;
 use crate::domain::access::Principal;
-use crate::domain::idempotency::{Outcome, Request};
+use crate::domain::idempotency::{Outcome, Request, once};
 use crate::domain::projects::{self, Project};
 use crate::http::{Json, Path, Query};
 use crate::kit::id::ProjectId;
@@ -67,18 +67,9 @@ async fn make(
         Outcome<Project>,
         Error,
     > {
-        if let Some(request) = request
-            && let Some(value) = request.replay(tx).await?
-        {
-            let replayed = true;
-            return Ok(Outcome { value, replayed });
-        }
-        let value = projects::create(tx, &*api.clock, principal, &new.name).await?;
-        if let Some(request) = request {
-            request.record(tx, &value, api.clock.now()).await?;
-        }
-        let replayed = false;
-        Ok(Outcome { value, replayed })
+        let clock = &*api.clock;
+        let effect = async |tx: &mut Tx| projects::create(tx, clock, principal, &new.name).await;
+        once(tx, request, clock.now(), effect).await
     })
 }
 

@@ -4,10 +4,10 @@ use axum::extract::State;
 use axum::response::IntoResponse;
 use http::{StatusCode, Uri, header};
 
-use crate::db::run_tx;
+use crate::db::{Tx, run_tx};
 use crate::domain::Error;
 use crate::domain::access::Principal;
-use crate::domain::idempotency::{Outcome, Request};
+use crate::domain::idempotency::{Outcome, Request, once};
 use crate::domain::webhooks::{self, Delivery, Made, NewWebhook};
 use crate::http::{Json, Path, Query};
 use crate::kit::id::{DeliveryId, ProjectId, WebhookId};
@@ -52,14 +52,9 @@ async fn make(
         Outcome<Made>,
         Error,
     > {
-        if let Some(value) = request.replay(tx).await? {
-            let replayed = true;
-            return Ok(Outcome { value, replayed });
-        }
-        let value = webhooks::create(tx, &*api.clock, principal, project, new).await?;
-        request.record(tx, &value, api.clock.now()).await?;
-        let replayed = false;
-        Ok(Outcome { value, replayed })
+        let clock = &*api.clock;
+        let effect = async |tx: &mut Tx| webhooks::create(tx, clock, principal, project, new).await;
+        once(tx, Some(request), clock.now(), effect).await
     })
 }
 

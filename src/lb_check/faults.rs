@@ -10,6 +10,7 @@ use tokio::process::Command;
 use tokio::time::{Instant, timeout};
 
 use super::context::{Context, ECHO};
+use super::judgement::Judgement;
 use super::plan::Faults;
 
 /// Longest time of a command.
@@ -54,6 +55,21 @@ pub(super) async fn victims(context: &Context<'_>, count: usize) -> Vec<Victim> 
     }
     found.sort_by(|left, right| left.instance.cmp(&right.instance));
     found
+}
+
+/// As [`victims`], of all instances that are known; with fewer than two nothing can be shown.
+///
+/// # Errors
+/// The judgement of the phase: it is left out.
+pub(super) async fn two_or_more(context: &Context<'_>) -> Result<Vec<Victim>, Judgement> {
+    let known = victims(context, context.instances().len()).await;
+    match known.len() {
+        0 | 1 => Err(Judgement::skip(format!(
+            "{} instance(s) tell of themselves, two are needed",
+            known.len()
+        ))),
+        _ => Ok(known),
+    }
 }
 
 /// What comes over the network goes into a command: only what is harmless there.

@@ -162,10 +162,11 @@ pub struct Faults {
     pub restore: Option<String>,
 }
 
-impl Faults {
-    /// Whether the command can do more than kill.
-    pub fn chooses_signals(&self) -> bool {
-        self.fault.contains("{signal}")
+impl Plan {
+    /// The commands, where they can do more than kill.
+    pub fn faults_with_signals(&self) -> Option<&Faults> {
+        let faults = self.faults.as_ref();
+        faults.filter(|faults| faults.fault.contains("{signal}"))
     }
 }
 

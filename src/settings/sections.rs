@@ -350,7 +350,7 @@ pub struct Worker {
 pub struct Webhooks {
     /// Ranges of addresses that may be reached although they are of the inside, with commas between.
     pub allowed_networks: String,
-    /// Whether plain http is spoken to others than `allowed_networks`.
+    /// Whether plain http is spoken; without it, only to addresses of `allowed_networks` that stand in the URL.
     pub allow_http: bool,
     /// A receiver that has not answered by then has failed.
     pub timeout_ms: u64,

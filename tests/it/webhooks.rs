@@ -73,7 +73,7 @@ async fn a_receiver_that_fails_is_asked_again_and_one_that_is_gone_is_not() {
     let failing = Receiver::start(StatusCode::INTERNAL_SERVER_ERROR).await;
     let gone = Receiver::start(StatusCode::GONE).await;
     let of_failing = webhook(&test, &project, &failing.url, &["file.stored"]).await;
-    webhook(&test, &project, &gone.url, &[]).await;
+    let of_gone = webhook(&test, &project, &gone.url, &[]).await;
     let picture = pictures::png(1);
     test.upload(&test.admin_token, &project, "a.png", picture)
         .await;
@@ -100,6 +100,13 @@ async fn a_receiver_that_fails_is_asked_again_and_one_that_is_gone_is_not() {
             .any(|webhook| webhook["disabled_at"].is_string())
     })
     .await;
+    let deliveries = format!("/api/v1/webhooks/{}/deliveries", text(&of_gone["id"]));
+    let list = test.get(&test.admin_token, &deliveries).await;
+    let items = list["items"].as_array().unwrap();
+    assert!(items.iter().all(|it| it["status"] == "failed"), "{list}");
+    let again = format!("{deliveries}/{}/redeliver", text(&items[0]["id"]));
+    let refused = test.request(&test.admin_token, Method::POST, &again);
+    assert_eq!(refused.send().await.unwrap().status(), 409);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -45,6 +45,35 @@ pub struct Outcome<T> {
     pub replayed: bool,
 }
 
+/// What `effect` makes inside the caller's transaction, recorded for a `request` that may be repeated; of a repetition what
+/// the first one made.
+///
+/// # Errors
+/// Those of `effect`, of [`Request::replay`] and of [`Request::record`].
+pub async fn once<T, F>(
+    tx: &mut Tx,
+    request: Option<&Request>,
+    now: DateTime<Utc>,
+    effect: F,
+) -> Result<Outcome<T>, Error>
+where
+    T: Serialize + DeserializeOwned,
+    F: AsyncFnOnce(&mut Tx) -> Result<T, Error>,
+{
+    if let Some(request) = request
+        && let Some(value) = request.replay(tx).await?
+    {
+        let replayed = true;
+        return Ok(Outcome { value, replayed });
+    }
+    let value = effect(tx).await?;
+    if let Some(request) = request {
+        request.record(tx, &value, now).await?;
+    }
+    let replayed = false;
+    Ok(Outcome { value, replayed })
+}
+
 impl Request {
     /// A request with this key; `parts` is everything that makes it this request and no other.
     ///

@@ -21,6 +21,8 @@ use super::{Secret, require, store};
 const PAUSES_S: [i64; 9] = [5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400];
 /// Up to this share of a pause is added by chance, so that what failed together does not come back together.
 const JITTER: f64 = 0.2;
+/// What a delivery says whose receiver is gone.
+pub(super) const GONE: &str = "its receiver is gone for good";
 /// A sending that has not ended after this is taken to have died with its process: longer than any time-out of the sender.
 const CLAIM: TimeDelta = TimeDelta::seconds(120);
 
@@ -179,11 +181,7 @@ impl Ended {
         };
         match outcome {
             Outcome::Delivered { answer } => row("delivered", Some(*answer), None),
-            Outcome::Gone => row(
-                "failed",
-                Some(410),
-                Some("its receiver is gone for good".into()),
-            ),
+            Outcome::Gone => row("failed", Some(410), Some(GONE.into())),
             Outcome::Postponed { pause } => Self {
                 attempts: attempt - 1,
                 next_at: now + lasting(*pause),
@@ -238,7 +236,7 @@ pub async fn deliveries(
 ///
 /// # Errors
 /// [`Error::NotFound`] for strangers and for what is no delivery of the webhook, [`Error::Forbidden`] for others than
-/// owners.
+/// owners, [`Error::Conflict`] where the receiver is gone.
 pub async fn redeliver(
     db: &Db,
     clock: &dyn Clock,
@@ -248,7 +246,9 @@ pub async fn redeliver(
 ) -> Result<Delivery, Error> {
     let now = clock.now();
     run_tx!(db, "webhook.redeliver", |tx| -> Result<Delivery, Error> {
-        require(tx, principal, webhook).await?;
+        if require(tx, principal, webhook).await?.disabled_at.is_some() {
+            return Err(Error::Conflict(format!("{GONE}; make a webhook anew")));
+        }
         let again = store::send_again(tx, webhook, id, now).await?;
         again.ok_or_else(|| Error::not_found("delivery", id))
     })

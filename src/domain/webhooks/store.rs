@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::db::{Error, Tx, batch, execute, on_tx};
 use crate::kit::id::{DeliveryId, EventId, ProjectId, UserId, WebhookId};
 
-use super::delivery::Ended;
+use super::delivery::{Ended, GONE};
 use super::{Delivery, Made, Secret, Sending, Webhook};
 
 const INSERT: &str = "
@@ -33,6 +33,11 @@ const DISABLE: &str = "
     update webhooks
     set disabled_at = $2
     where id = $1 and disabled_at is null";
+
+const ABANDON: &str = "
+    update webhook_deliveries
+    set status = 'failed', error = $3, ended_at = $2
+    where webhook_id = $1 and status = 'pending'";
 
 const INSERT_DELIVERY: &str = "
     insert into webhook_deliveries (id, webhook_id, event_id, kind, body, status, attempts, next_at, created_at)
@@ -230,8 +235,10 @@ pub(super) async fn remove(tx: &mut Tx, id: WebhookId) -> Result<(), Error> {
     Ok(())
 }
 
+/// Nothing is sent there any more; what waits has failed.
 pub(super) async fn disable(tx: &mut Tx, id: WebhookId, now: DateTime<Utc>) -> Result<(), Error> {
     execute!(tx, DISABLE, id, now)?;
+    execute!(tx, ABANDON, id, now, GONE)?;
     Ok(())
 }
 

@@ -9,7 +9,7 @@ use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use crate::lb_check::context::{Context, ECHO};
-use crate::lb_check::faults::{Victim, harm, mend, victims};
+use crate::lb_check::faults::{Victim, harm, mend, two_or_more};
 use crate::lb_check::judgement::Judgement;
 use crate::lb_check::load::Load;
 use crate::lb_check::plan::Faults;
@@ -32,21 +32,13 @@ struct Drained {
 }
 
 pub(super) async fn run(context: &Context<'_>) -> Judgement {
-    let Some(faults) = context
-        .plan
-        .faults
-        .as_ref()
-        .filter(|faults| faults.chooses_signals())
-    else {
+    let Some(faults) = context.plan.faults_with_signals() else {
         return Judgement::skip("--fault-cmd has no {signal}");
     };
-    let known = victims(context, context.instances().len()).await;
-    if known.len() < 2 {
-        return Judgement::skip(format!(
-            "{} instance(s) tell of themselves, two are needed",
-            known.len()
-        ));
-    }
+    let known = match two_or_more(context).await {
+        Ok(known) => known,
+        Err(skipped) => return skipped,
+    };
     let mut judgement = Judgement::new();
     let wanted = context.plan.drain_requests;
     let (drained, saw) = Load::during(context, async |load: &Load| {

@@ -6,7 +6,7 @@ use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use crate::lb_check::context::Context;
-use crate::lb_check::faults::{Victim, harm, mend, name_of, victims};
+use crate::lb_check::faults::{Victim, harm, mend, name_of, two_or_more};
 use crate::lb_check::judgement::Judgement;
 use crate::lb_check::load::{Load, Saw};
 use crate::lb_check::plan::Faults;
@@ -29,13 +29,11 @@ pub(super) async fn run(context: &Context<'_>) -> Judgement {
     let Some(faults) = &context.plan.faults else {
         return Judgement::skip("needs --fault-cmd");
     };
-    let known = victims(context, context.instances().len()).await;
-    let [victim, _, ..] = known.as_slice() else {
-        return Judgement::skip(format!(
-            "{} instance(s) tell of themselves, two are needed",
-            known.len()
-        ));
+    let known = match two_or_more(context).await {
+        Ok(known) => known,
+        Err(skipped) => return skipped,
     };
+    let victim = &known[0];
     let mut judgement = Judgement::new();
     let (times, saw) = Load::during(context, async |load: &Load| {
         happening(load, faults, victim).await

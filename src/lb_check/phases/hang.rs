@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use crate::lb_check::context::Context;
-use crate::lb_check::faults::{Victim, harm, mend, victims};
+use crate::lb_check::faults::{Victim, harm, mend, two_or_more};
 use crate::lb_check::judgement::Judgement;
 use crate::lb_check::load::Load;
 use crate::lb_check::plan::Faults;
@@ -18,21 +18,14 @@ const GRACE: Duration = Duration::from_secs(1);
 const WATCHED: Duration = Duration::from_secs(2);
 
 pub(super) async fn run(context: &Context<'_>) -> Judgement {
-    let Some(faults) = context
-        .plan
-        .faults
-        .as_ref()
-        .filter(|faults| faults.chooses_signals())
-    else {
+    let Some(faults) = context.plan.faults_with_signals() else {
         return Judgement::skip("--fault-cmd has no {signal}");
     };
-    let known = victims(context, context.instances().len()).await;
-    let [victim, _, ..] = known.as_slice() else {
-        return Judgement::skip(format!(
-            "{} instance(s) tell of themselves, two are needed",
-            known.len()
-        ));
+    let known = match two_or_more(context).await {
+        Ok(known) => known,
+        Err(skipped) => return skipped,
     };
+    let victim = &known[0];
     let mut judgement = Judgement::new();
     let limit = context.plan.proxy_timeout;
     let (happened, saw) = Load::during(context, async |load: &Load| {
