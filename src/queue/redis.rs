@@ -1,4 +1,4 @@
-//! The job queue on Redis: one script per operation (`redis/scripts/`), each one step of the server. All keys carry
+//! The job queue on Redis: one function of the server per operation (`redis/functions/`), each one step. All keys carry
 //! one hash tag, so that a cluster keeps them together.
 //!
 //! Waking: a process without work listens on a channel and sleeps until the next delayed job is due, which its last
@@ -22,33 +22,38 @@ use super::{
 };
 use crate::kit::id::{JobId, UserId};
 use crate::state::Subscription;
-use crate::state::redis::{self as state, Listener, Script, array, bytes, integer, milliseconds};
+use crate::state::redis::{self as state, Library, Listener, array, bytes, integer, milliseconds};
 
 use packing::{Arguments, fence, id, ids, letters, truths};
 
-macro_rules! scripts {
-    ($($name:ident = $file:literal;)*) => {$(
-        static $name: Script = Script::new(concat!(
-            include_str!("redis/scripts/prelude.lua"),
-            include_str!(concat!("redis/scripts/", $file)),
-        ));
-    )*};
+/// Texts of the library's files, each in a scope of its own but the first.
+macro_rules! library {
+    ($prelude:literal, $($file:literal),+) => {
+        concat!(
+            include_str!(concat!("redis/functions/", $prelude)),
+            $("do\n", include_str!(concat!("redis/functions/", $file)), "end\n"),+
+        )
+    };
 }
 
-scripts! {
-    OFFER = "offer.lua";
-    EXCHANGE = "exchange.lua";
-    RENEW = "renew.lua";
-    ADOPT = "adopt.lua";
-    EXPIRED = "expired.lua";
-    REQUEUE = "requeue.lua";
-    CANCEL = "cancel.lua";
-    REMOVE = "remove.lua";
-    KNOWN = "known.lua";
-    DEPTH = "depth.lua";
-    POSITION = "position.lua";
-    LOADS = "loads.lua";
-}
+static LIBRARY: Library = Library::new(
+    "spheroctl_queue",
+    library!(
+        "prelude.lua",
+        "offer.lua",
+        "exchange.lua",
+        "renew.lua",
+        "adopt.lua",
+        "expired.lua",
+        "requeue.lua",
+        "cancel.lua",
+        "remove.lua",
+        "known.lua",
+        "depth.lua",
+        "position.lua",
+        "loads.lua"
+    ),
+);
 
 /// The keys in the order in which the prelude names them; the braces are literal.
 const KEYS: [&str; 9] = [
@@ -98,7 +103,7 @@ impl Redis {
         }
     }
 
-    /// The arguments that all scripts share.
+    /// The arguments that all functions share.
     fn arguments(&self) -> Arguments {
         let mut arguments = Arguments::default();
         arguments.push(self.wake.as_bytes());
@@ -106,28 +111,28 @@ impl Redis {
         arguments
     }
 
-    async fn run(&self, script: &Script, arguments: Arguments) -> Result<Value, Error> {
-        let arguments = arguments.into_values();
-        self.state.run(script, &self.keys[..], arguments).await
+    async fn call(&self, function: &str, arguments: Arguments) -> Result<Value, Error> {
+        let (keys, arguments) = (&self.keys[..], arguments.into_values());
+        self.state.call(&LIBRARY, function, keys, arguments).await
     }
 
-    /// Asks a script about jobs, which follow `arguments`; its answer has a letter for each.
-    async fn ask(&self, script: &Script, jobs: &[JobId]) -> Result<Vec<bool>, Error> {
+    /// Asks a function about jobs, which follow `arguments`; its answer has a letter for each.
+    async fn ask(&self, function: &str, jobs: &[JobId]) -> Result<Vec<bool>, Error> {
         let mut answers = Vec::with_capacity(jobs.len());
         for batch in jobs.chunks(BATCH_MAX) {
             let mut arguments = self.arguments();
             batch.iter().for_each(|job| arguments.push_job(job));
-            let answer = self.run(script, arguments).await?;
+            let answer = self.call(function, arguments).await?;
             answers.extend(truths(&letters(answer, batch.len())?));
         }
         Ok(answers)
     }
 
-    /// Asks a script about one job; its answer is a number.
-    async fn ask_one(&self, script: &Script, job: JobId) -> Result<i64, Error> {
+    /// Asks a function about one job; its answer is a number.
+    async fn ask_one(&self, function: &str, job: JobId) -> Result<i64, Error> {
         let mut arguments = self.arguments();
         arguments.push_job(&job);
-        integer(&self.run(script, arguments).await?)
+        integer(&self.call(function, arguments).await?)
     }
 
     async fn exchange_once(
@@ -154,7 +159,7 @@ impl Redis {
                 }
             }
         }
-        let answer = array(self.run(&EXCHANGE, arguments).await?)?;
+        let answer = array(self.call("exchange", arguments).await?)?;
         let [released, number, due, claimed] = <[Value; 4]>::try_from(answer)
             .map_err(|other| Error::Unexpected(format!("{} parts of an exchange", other.len())))?;
         if want.limit > 0 {
@@ -181,7 +186,7 @@ impl JobQueue for Redis {
                 arguments.push_offer(offer);
                 arguments.push_delay(offer.delay);
             }
-            let answer = self.run(&OFFER, arguments).await?;
+            let answer = self.call("offer", arguments).await?;
             answers.extend(truths(&letters(answer, batch.len())?));
         }
         Ok(answers)
@@ -240,7 +245,7 @@ impl JobQueue for Redis {
                 arguments.push_job(&held.job);
                 arguments.push_fence(held.fence);
             }
-            let answer = self.run(&RENEW, arguments).await?;
+            let answer = self.call("renew", arguments).await?;
             for letter in letters(answer, batch.len())? {
                 answers.push(standing(letter)?);
             }
@@ -254,13 +259,13 @@ impl JobQueue for Redis {
         arguments.push_job(&offer.job);
         arguments.push_fence(fence);
         arguments.push_offer(offer);
-        Ok(integer(&self.run(&ADOPT, arguments).await?)? == 1)
+        Ok(integer(&self.call("adopt", arguments).await?)? == 1)
     }
 
     async fn expired(&self, limit: usize) -> Result<Vec<JobId>, Error> {
         let mut arguments = self.arguments();
         arguments.push_count(limit.min(BATCH_MAX));
-        let found = array(self.run(&EXPIRED, arguments).await?)?;
+        let found = array(self.call("expired", arguments).await?)?;
         let found = found.into_iter();
         found
             .map(|value| id(&bytes(value)?.unwrap_or_default()))
@@ -268,28 +273,28 @@ impl JobQueue for Redis {
     }
 
     async fn requeue(&self, jobs: &[JobId]) -> Result<Vec<bool>, Error> {
-        self.ask(&REQUEUE, jobs).await
+        self.ask("requeue", jobs).await
     }
 
     async fn cancel(&self, job: JobId) -> Result<bool, Error> {
-        Ok(self.ask_one(&CANCEL, job).await? == 1)
+        Ok(self.ask_one("cancel", job).await? == 1)
     }
 
     async fn remove(&self, jobs: &[JobId]) -> Result<(), Error> {
         for batch in jobs.chunks(BATCH_MAX) {
             let mut arguments = self.arguments();
             batch.iter().for_each(|job| arguments.push_job(job));
-            self.run(&REMOVE, arguments).await?;
+            self.call("remove", arguments).await?;
         }
         Ok(())
     }
 
     async fn known(&self, jobs: &[JobId]) -> Result<Vec<bool>, Error> {
-        self.ask(&KNOWN, jobs).await
+        self.ask("known", jobs).await
     }
 
     async fn depth(&self) -> Result<Depth, Error> {
-        match numbers(self.run(&DEPTH, self.arguments()).await?)?.as_slice() {
+        match numbers(self.call("depth", self.arguments()).await?)?.as_slice() {
             [waiting, delayed, active] => Ok(Depth {
                 waiting: *waiting,
                 delayed: *delayed,
@@ -300,7 +305,7 @@ impl JobQueue for Redis {
     }
 
     async fn position(&self, job: JobId) -> Result<Option<u64>, Error> {
-        let position = self.ask_one(&POSITION, job).await?;
+        let position = self.ask_one("position", job).await?;
         Ok(u64::try_from(position).ok().filter(|place| *place > 0))
     }
 
@@ -309,7 +314,7 @@ impl JobQueue for Redis {
         for batch in owners.chunks(BATCH_MAX) {
             let mut arguments = self.arguments();
             batch.iter().for_each(|owner| arguments.push_owner(owner));
-            let answer = numbers(self.run(&LOADS, arguments).await?)?;
+            let answer = numbers(self.call("loads", arguments).await?)?;
             loads.extend(answer.chunks_exact(2).map(|pair| Load {
                 waiting: pair[0],
                 running: pair[1],

@@ -1,4 +1,4 @@
-//! The state store on Redis (6.2 or later, or what speaks its protocol): one server, Sentinel or Cluster, by the
+//! The state store on Redis (7.0 or later, or what speaks its protocol): one server, Sentinel or Cluster, by the
 //! form of the URL. Shared by all processes with the same prefix; time is the server's.
 //!
 //! Commands are sent once: after a lost connection nobody knows whether the last ones had their effect, and a second
@@ -27,7 +27,7 @@ use crate::kit::lifecycle::Lifecycle;
 use crate::settings;
 
 pub(crate) use super::fanout::Listener;
-pub(crate) use script::Script;
+pub(crate) use script::{Library, Script};
 
 static ADD: Script = Script::new(include_str!("redis/add.lua"));
 static ALLOW: Script = Script::new(include_str!("redis/allow.lua"));
@@ -111,6 +111,18 @@ impl Redis {
         args: Vec<Value>,
     ) -> Result<Value, Error> {
         let answer = script.run(self.client(), keys, args).await;
+        answer.map_err(|error| self.error(error))
+    }
+
+    /// Calls a function of `library` on `keys`, which have their prefix and lie in one hash slot.
+    pub(crate) async fn call(
+        &self,
+        library: &Library,
+        function: &str,
+        keys: &[String],
+        args: Vec<Value>,
+    ) -> Result<Value, Error> {
+        let answer = library.call(self.client(), function, keys, args).await;
         answer.map_err(|error| self.error(error))
     }
 

@@ -23,8 +23,9 @@ use super::Error;
 
 /// How long a record answers repetitions; `worker` deletes older ones.
 pub const KEPT: TimeDelta = TimeDelta::hours(24);
-/// How long a marker outlives a process that died with its request.
-const MARKER_LIFETIME: Duration = Duration::from_secs(60);
+/// How long a marker outlives a process that died with its request, or a client that went away. Twins of a request that
+/// takes longer meet at the row, where the first commit wins.
+const MARKER_LIFETIME: Duration = Duration::from_secs(10);
 /// Longest key, in characters.
 const KEY_CHARS_MAX: usize = 64;
 
@@ -252,7 +253,7 @@ impl Records {
 }
 
 /// The marker of a request that is being worked on; leave it when the answer is known. One that is dropped by a
-/// broken connection ends by itself after a minute.
+/// broken connection ends by itself after ten seconds.
 #[derive(Debug)]
 #[must_use]
 pub struct InFlight<'s> {

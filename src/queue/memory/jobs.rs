@@ -1,4 +1,4 @@
-//! The state of the queue in this process: one twin function for each script of `queue::redis`, in the same order and
+//! The state of the queue in this process: one twin for each function of `queue::redis`, in the same order and
 //! with the same words.
 
 use std::collections::{BTreeSet, HashMap};

@@ -1,4 +1,4 @@
-//! How arguments and answers of the scripts are packed: many small values in one allocation each way.
+//! How arguments and answers of the functions are packed: many small values in one allocation each way.
 
 use std::time::Duration;
 

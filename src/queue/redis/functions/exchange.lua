@@ -1,76 +1,77 @@
--- ARGV: most jobs, lease in ms, the lanes (a byte each), time in ms after which a job is aged, share of the aged, most
--- jobs to promote, most rounds; then job, fence, the job as it is offered again or nothing (it is done), its delay in ms,
--- and so on.
--- Answers: a letter for each release (1 done, 0 not held), the fence of the claim, the time in ms until a job of these
--- lanes may be claimed (-1: nothing waits), the ids of the claimed jobs in one text, first come first.
-local limit, lease, aged_after, aged_share, promoted_max, rounds_max =
-  tonumber(ARGV[ARGS + 1]), tonumber(ARGV[ARGS + 2]), tonumber(ARGV[ARGS + 4]), tonumber(ARGV[ARGS + 5]),
-  ARGV[ARGS + 6], tonumber(ARGV[ARGS + 7])
-local lanes = { byte(ARGV[ARGS + 3], 1, -1) }
-
 -- === Ends of leases ===
 
-local ended, answer = {}, {}
-for i = ARGS + 8, #ARGV, 4 do
-  ended[#ended + 1] = ARGV[i]
-end
-if #ended > 0 then
-  local records = read_many('HMGET', jobs, ended)
-  local of = owners_of(records, true)
-  -- Jobs that this very call has moved: false when they left.
-  local moved, released = {}, {}
-  for i = 1, #ended do
-    local id, first = ended[i], ARGS + 4 + 4 * i
-    local fence, again = ARGV[first + 1], ARGV[first + 2]
-    local record, was_moved = records[i], moved[id]
-    answer[i] = '0'
-    if was_moved == nil and record and sub(record, 1, 8) == fence then
-      of[i][RUNNING] = of[i][RUNNING] - 1
-      answer[i] = '1'
-      released[#released + 1] = id
-      if again == '' then
-        moved[id] = false
-        gone[#gone + 1] = id
-        free(record)
-      else
-        local delay, _, level = tonumber(ARGV[first + 3]), owners_of({ record })
-        moved[id] = true
-        if delay == 0 then
-          place(id, record, rank_of(record), level[1])
-        else
-          wait(id, record, rank_of(record), delay, of[i], level[1])
-          free(record)
-        end
-      end
-    elseif again ~= '' and (was_moved == false or (was_moved == nil and not record)) then
-      local offer = FREE .. again
-      local new_of, new_level = owners_of({ offer })
-      wait(id, offer, 0, tonumber(ARGV[first + 3]), new_of[1], new_level[1])
-      moved[id] = true
-      answer[i] = '1'
-    end
+-- Answers a letter for each.
+local function release()
+  local ended, answer = {}, {}
+  for i = ARGS + 8, #ARGV, 4 do
+    ended[#ended + 1] = ARGV[i]
   end
-  forget_leases(released)
-  refill()
+  if #ended > 0 then
+    local records = read_many('HMGET', jobs, ended)
+    local of = owners_of(records, true)
+    -- Jobs that this very call has moved: false when they left.
+    local moved, released = {}, {}
+    for i = 1, #ended do
+      local id, first = ended[i], ARGS + 4 + 4 * i
+      local fence, again = ARGV[first + 1], ARGV[first + 2]
+      local record, was_moved = records[i], moved[id]
+      answer[i] = '0'
+      if was_moved == nil and record and sub(record, 1, 8) == fence then
+        of[i][RUNNING] = of[i][RUNNING] - 1
+        answer[i] = '1'
+        released[#released + 1] = id
+        if again == '' then
+          moved[id] = false
+          gone[#gone + 1] = id
+          free(record)
+        else
+          local delay, _, level = tonumber(ARGV[first + 3]), owners_of({ record })
+          moved[id] = true
+          if delay == 0 then
+            place(id, record, rank_of(record), level[1])
+          else
+            wait(id, record, rank_of(record), delay, of[i], level[1])
+            free(record)
+          end
+        end
+      elseif again ~= '' and (was_moved == false or (was_moved == nil and not record)) then
+        local offer = FREE .. again
+        local new_of, new_level = owners_of({ offer })
+        wait(id, offer, 0, tonumber(ARGV[first + 3]), new_of[1], new_level[1])
+        moved[id] = true
+        answer[i] = '1'
+      end
+    end
+    forget_leases(released)
+    refill()
+  end
+  return table.concat(answer)
 end
 
 -- === Claim ===
 
-local claimed, starts, fence, left = {}, 0, '', {}
+-- What this call is to claim, and has claimed: the ids, the number of all claims before, and the fence of this one; and
+-- what is left in each lane.
+local limit, lease, lanes, aged_after, aged_share, promoted_max, rounds_max
+local claimed, starts, fence, left
+
+-- When the first of the delayed jobs is due, in ms; none where there is none.
+local function earliest()
+  return tonumber(redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')[2])
+end
 
 -- Jobs that have become due wait from now on, at their places.
 local function promote()
   local due = redis.call('ZRANGEBYSCORE', delayed, '-inf', now, 'LIMIT', 0, promoted_max)
-  if #due > 0 then
-    call_many('ZREM', delayed, due)
-    local records, of, level = read_jobs(due)
-    for i, record in ipairs(records) do
-      if record then
-        level[i][DELAYED] = level[i][DELAYED] - 1
-        wait(due[i], record, rank_of(record), 0, of[i], level[i])
-      end
+  call_many('ZREM', delayed, due)
+  local records, of, level = read_jobs(due)
+  for i, record in ipairs(records) do
+    if record then
+      level[i][DELAYED] = level[i][DELAYED] - 1
+      wait(due[i], record, rank_of(record), 0, of[i], level[i])
     end
   end
+  flush()
 end
 
 -- Leases jobs that were taken out of `waiting` (ids and places), or puts them into their owners' backlogs where those run
@@ -195,15 +196,22 @@ local function first(room)
   return ids, places
 end
 
+-- How many wait in the lanes; sets what is left in each.
+local function count_left()
+  local sum = 0
+  for _, lane in ipairs(lanes) do
+    left[lane] = redis.call('ZCARD', waiting[lane])
+    sum = sum + left[lane]
+  end
+  return sum
+end
+
 local function claim()
   local read = redis.call('HMGET', clocks, 'starts', 'fence')
   starts = tonumber(read[1] or 0)
   -- Rises even where the counter was lost: no claim has the number of another.
   local number = max(tonumber(read[2] or 0) + 1, time[1] * 1000000 + time[2])
   fence = pack(NUMBER, number)
-  for _, lane in ipairs(lanes) do
-    left[lane] = redis.call('ZCARD', waiting[lane])
-  end
   claim_aged()
   for _ = 1, rounds_max do
     local ids, places = first(limit - #claimed)
@@ -214,21 +222,37 @@ local function claim()
   if #claimed > 0 then
     write_clocks({ 'starts', starts + #claimed, 'fence', string.format('%.0f', number) })
   end
+  flush()
 end
 
-flush()
-local due = -1
-if limit > 0 and redis.call('EXISTS', waiting[0], waiting[1], delayed) > 0 then
-  promote()
+-- ARGV: most jobs, lease in ms, the lanes (a byte each), time in ms after which a job is aged, share of the aged, most
+-- jobs to promote, most rounds; then job, fence, the job as it is offered again or nothing (it is done), its delay in ms,
+-- and so on.
+-- Answers: a letter for each release (1 done, 0 not held), the fence of the claim, the time in ms until a job of these
+-- lanes may be claimed (-1: nothing waits), the ids of the claimed jobs in one text, first come first.
+register('exchange', function()
+  limit, lease, lanes = tonumber(ARGV[ARGS + 1]), tonumber(ARGV[ARGS + 2]), { byte(ARGV[ARGS + 3], 1, -1) }
+  aged_after, aged_share = tonumber(ARGV[ARGS + 4]), tonumber(ARGV[ARGS + 5])
+  promoted_max, rounds_max = ARGV[ARGS + 6], tonumber(ARGV[ARGS + 7])
+  claimed, starts, fence, left = {}, 0, '', {}
+  local released = release()
   flush()
-  claim()
-  flush()
-  local earliest = redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')[2]
-  due = earliest and max(0, tonumber(earliest) - now) or -1
-  for _, lane in ipairs(lanes) do
-    due = left[lane] > 0 and 0 or due
+  local due = -1
+  if limit > 0 then
+    local next_due = earliest()
+    if next_due and next_due <= now then
+      promote()
+      next_due = earliest()
+    end
+    if count_left() > 0 then
+      claim()
+    end
+    due = next_due and max(0, next_due - now) or -1
+    for _, lane in ipairs(lanes) do
+      due = left[lane] > 0 and 0 or due
+    end
   end
-end
-write_owners()
-announce()
-return { table.concat(answer), fence, due, table.concat(claimed) }
+  write_owners()
+  announce()
+  return { released, fence, due, table.concat(claimed) }
+end)

@@ -1,4 +1,4 @@
--- What every script of the queue begins with: the names of the keys, the clock, records, and how a job moves.
+-- What the functions of the queue share: the names of the keys, the clock, records, and how a job moves.
 --
 -- jobs      hash job → record, for every job that the queue knows; kept through retry, delay and recovery
 -- owners    hash lane and owner → their LOAD, lane, owner and priority → their LEVEL; nothing where both are empty
@@ -10,12 +10,13 @@
 -- backlog…  zset per lane and owner, job → place among the owner's own: what has no room in `waiting`
 --
 -- Jobs and owners are the 16 bytes of their UUIDs, so that equal places are served in the order of creation.
-local jobs, owners, clocks, delayed, leases, stops = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
-local waiting = { [0] = KEYS[7], [1] = KEYS[8] }
-local backlogs = KEYS[9]
--- The channel on which processes without work listen, and the most jobs of an owner that run at once (0: any).
-local wake, running_max = ARGV[1], tonumber(ARGV[2])
+local jobs, owners, clocks, delayed, leases, stops, waiting, backlogs
+-- What all calls are told, before arguments of their own: the channel on which processes without work listen, and the
+-- most jobs of an owner that run at once (0: any).
+local ARGV, wake, running_max
 local ARGS = 2
+-- The server's clock, in s and µs, and in ms.
+local time, now
 local PRIORITY_MIN, PRIORITY_MAX = 1, 10
 -- A place is (PRIORITY_MAX - priority) * RANK + rank, exact in a double while ranks stay below 2^48.
 local RANK = 281474976710656
@@ -25,14 +26,36 @@ local CHUNK = 1000
 -- A record is text, cut where it is used, since that costs least: the fence (8 bytes, zero where nobody holds the job),
 -- the job as it was offered (lane 1, owner 16, priority 1, since when it waits in ms 8), and the rank (8), which is left
 -- out while the job stands in `waiting` for the first time or in a backlog: its place says it, or it has none.
-local FREE = string.rep('\0', 8)
-local NUMBER, LOAD, LEVEL, CLOCK = '>I8', '>I4I4', '>I4I4I8', '>' .. string.rep('I8', 10)
+local FREE = '\0\0\0\0\0\0\0\0'
+local NUMBER, LOAD, LEVEL, CLOCK = '>I8', '>I4I4', '>I4I4I8', '>I8I8I8I8I8I8I8I8I8I8'
 -- Of a LOAD; of a LEVEL: jobs in `waiting`, delayed jobs, the rank given last (0 where none of both is left).
 local RUNNING, BACKLOG, PLACED, DELAYED, LAST = 1, 2, 1, 2, 3
 
-local pack, unpack_number, sub, byte, max = struct.pack, struct.unpack, string.sub, string.byte, math.max
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
+-- Found by the first call: while a library is loaded, it sees nothing but `redis`.
+local pack, unpack_number, sub, byte, max
+
+-- What this call has read and changed so far; `begin` makes it empty. Of owners: what they have, and how many places of
+-- theirs became free. Of jobs: where they go, written by `flush`. Of lanes: whether nothing waited before.
+local ranks, loads, levels, freed, gone, saved, now_waiting, now_delayed, now_backlogged, slept
+
+local function begin(keys, args)
+  pack, unpack_number, sub, byte, max = struct.pack, struct.unpack, string.sub, string.byte, math.max
+  jobs, owners, clocks, delayed, leases, stops = keys[1], keys[2], keys[3], keys[4], keys[5], keys[6]
+  waiting, backlogs = { [0] = keys[7], [1] = keys[8] }, keys[9]
+  ARGV, wake, running_max = args, args[1], tonumber(args[2])
+  time = redis.call('TIME')
+  now = time[1] * 1000 + math.floor(time[2] / 1000)
+  ranks, loads, levels, freed, gone, saved, now_delayed, now_backlogged, slept = {}, {}, {}, {}, {}, {}, {}, {}, {}
+  now_waiting = { [0] = {}, [1] = {} }
+end
+
+-- Makes `call` a function of the server, which begins anew each time: nothing is left of a call that failed.
+local function register(name, call)
+  redis.register_function(name .. '_' .. VERSION, function(keys, args)
+    begin(keys, args)
+    return call()
+  end)
+end
 
 -- === Calls with many arguments ===
 
@@ -94,8 +117,6 @@ local function place_of(priority, rank)
   return (PRIORITY_MAX - priority) * RANK + rank
 end
 
-local ranks = {}
-
 -- The ranks served last in a lane, one per priority.
 local function clock_of(lane)
   local clock = ranks[lane]
@@ -119,9 +140,6 @@ local function write_clocks(fields)
   end
   call_many('HSET', clocks, fields)
 end
-
--- What owners have, as it is read and changed here, and how many places of theirs became free.
-local loads, levels, freed = {}, {}, {}
 
 -- Reads what the owners of these records have, once each. Answers their loads and levels (not where `without_levels`), in
 -- the order of the records.
@@ -172,9 +190,6 @@ local function read_jobs(ids)
 end
 
 -- === Moves: noted here, written by `flush` ===
-
-local gone, saved, now_delayed, now_backlogged = {}, {}, {}, {}
-local now_waiting = { [0] = {}, [1] = {} }
 
 -- A job without a rank comes behind those that its owner has; one from the backlog when it leaves that.
 local function next_rank(record, level)
@@ -285,8 +300,6 @@ local function flush_backlogs()
   now_backlogged = {}
 end
 
-local slept = {}
-
 -- Jobs go where they were moved to.
 local function flush()
   call_many('HDEL', jobs, gone)
@@ -376,7 +389,7 @@ local function announce()
   end
 end
 
--- The end of a script that moved jobs.
+-- The end of a call that moved jobs.
 local function settle()
   refill()
   flush()

@@ -1,8 +1,0 @@
--- ARGV: job. Answers 1 when somebody holds it, who will hear of it at the next renewal; else 0.
-local job = ARGV[ARGS + 1]
-local record = redis.call('HGET', jobs, job)
-if not record or not is_held(record) then
-  return 0
-end
-redis.call('SADD', stops, job)
-return 1

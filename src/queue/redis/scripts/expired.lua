@@ -1,2 +1,0 @@
--- ARGV: most jobs. Answers jobs whose lease has run out, the longest ago first.
-return redis.call('ZRANGEBYSCORE', leases, '-inf', now, 'LIMIT', 0, ARGV[ARGS + 1])
