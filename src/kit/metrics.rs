@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use metrics::{counter, gauge, histogram};
 
+use super::lane::Lane;
+
 /// One HTTP answer: the route's template (never the raw path), method, status class, time from head to last header.
 pub fn http_request(route: &str, method: &'static str, status_class: &'static str, took: Duration) {
     histogram!("spheroctl_http_request_duration_seconds",
@@ -115,21 +117,21 @@ pub fn compute_pool(threads: usize, active: usize, queued: usize) {
     gauge!("spheroctl_compute_queued").set(queued as f64);
 }
 
-/// Jobs of a priority that are `waiting`, `delayed`, `running` or `dead` now.
-pub fn queue_jobs(priority: u8, state: &'static str, jobs: u64) {
-    gauge!("spheroctl_queue_jobs", "priority" => priority.to_string(), "state" => state)
+/// Jobs of a priority and lane that are `waiting`, `delayed`, `running` or `dead` now.
+pub fn queue_jobs(priority: u8, lane: Lane, state: &'static str, jobs: u64) {
+    gauge!("spheroctl_queue_jobs", "priority" => priority.to_string(), "lane" => lane.name(), "state" => state)
         .set(jobs as f64);
 }
 
-/// Jobs of a priority that `completed` or were `cancelled`, and runs that `failed`, within the last hour.
-pub fn queue_ended_last_hour(priority: u8, outcome: &'static str, count: u64) {
-    gauge!("spheroctl_queue_ended_last_hour", "priority" => priority.to_string(), "outcome" => outcome)
+/// Jobs of a priority and lane that `completed` or were `cancelled`, and runs that `failed`, within the last hour.
+pub fn queue_ended_last_hour(priority: u8, lane: Lane, outcome: &'static str, count: u64) {
+    gauge!("spheroctl_queue_ended_last_hour", "priority" => priority.to_string(), "lane" => lane.name(), "outcome" => outcome)
         .set(count as f64);
 }
 
-/// For how long the oldest waiting job of a priority has been due; 0 where none waits.
-pub fn queue_oldest_waiting(priority: u8, age_s: f64) {
-    gauge!("spheroctl_queue_oldest_waiting_age_seconds", "priority" => priority.to_string())
+/// For how long the oldest waiting job of a priority and lane has been due; 0 where none waits.
+pub fn queue_oldest_waiting(priority: u8, lane: Lane, age_s: f64) {
+    gauge!("spheroctl_queue_oldest_waiting_age_seconds", "priority" => priority.to_string(), "lane" => lane.name())
         .set(age_s);
 }
 

@@ -83,6 +83,7 @@ pub(super) const RANGES: &[(&str, i64, i64)] = &[
     ("queue.aged_after_ms", 0, YEAR_S * 1_000),
     ("queue.aged_share", 0, 1_000_000),
     ("queue.large_pixels_min", 1, 1 << 40),
+    ("queue.compress_above_bytes", 0, 1 << 30),
     ("queue.delay_max_s", 0, YEAR_S),
     ("queue.wait_max_ms", 1, DAY_MS),
     ("queue.keep_ended_s", 0, 10 * YEAR_S),

@@ -317,6 +317,8 @@ pub struct Queue {
     pub aged_share: u32,
     /// Images of so many pixels or more go to the lane `large`.
     pub large_pixels_min: u64,
+    /// Results of more bytes of JSON are kept compressed (zstd).
+    pub compress_above_bytes: usize,
     /// How far in the future a job may be scheduled.
     pub delay_max_s: u64,
     /// Longest wait of a `Prefer: wait` request.

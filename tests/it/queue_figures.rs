@@ -24,7 +24,7 @@ async fn each_job_is_counted_where_it_stands() {
     let test = start_without_worker_with(SLOW_RETRY).await;
     let image = image(&test).await;
     let empty = test.get(&test.admin_token, METRICS).await;
-    assert_eq!(empty["priorities"].as_array().unwrap().len(), 10);
+    assert_eq!(empty["priorities"].as_array().unwrap().len(), 20);
     assert_eq!(empty["total"]["waiting"], 0);
     assert_eq!(
         (&empty["rate_per_minute"], &empty["wait"]),
@@ -57,11 +57,7 @@ async fn each_job_is_counted_where_it_stands() {
     );
     assert_eq!(cancel.send().await.unwrap().status(), 200);
     let figures = test.get(&test.admin_token, METRICS).await;
-    let line = |priority: u64| {
-        let lines = figures["priorities"].as_array().unwrap();
-        let mut lines = lines.iter();
-        lines.find(|line| line["priority"] == priority).unwrap()
-    };
+    let line = |priority: u64| line_of(&figures, priority, "default");
     let (high, low) = (line(7), line(2));
     for (name, of_high, of_low) in [
         ("waiting", 1, 2),
@@ -88,6 +84,24 @@ async fn each_job_is_counted_where_it_stands() {
     let ada = test.person("ada@example.org").await;
     let refused = test.request(&ada.token, Method::GET, METRICS);
     assert_eq!(refused.send().await.unwrap().status(), 403);
+}
+
+#[tokio::test]
+async fn heavy_jobs_are_counted_in_their_lane() {
+    let test = start_without_worker_with(&[("queue.large_pixels_min", "1")]).await;
+    let image = image(&test).await;
+    submit(&test, &image, 3).await;
+    let figures = test.get(&test.admin_token, METRICS).await;
+    for (lane, waiting) in [("default", 0), ("large", 1)] {
+        assert_eq!(line_of(&figures, 3, lane)["waiting"], waiting, "{lane}");
+    }
+    assert_eq!(figures["total"]["waiting"], 1);
+}
+
+fn line_of<'f>(figures: &'f Value, priority: u64, lane: &str) -> &'f Value {
+    let mut lines = figures["priorities"].as_array().unwrap().iter();
+    let found = lines.find(|line| line["priority"] == priority && line["lane"] == lane);
+    found.unwrap()
 }
 
 #[tokio::test]

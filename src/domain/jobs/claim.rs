@@ -121,9 +121,9 @@ impl Jobs {
         let started = run_tx!(self.db, "job.claim", |tx| -> Result<Vec<Job>, Error> {
             let now = self.clock.now();
             let until = now + self.rules.row_lease;
-            let claimed = store::start(tx, &ids, owner, (now, until), alone).await?;
-            store::open_attempts(tx, &claimed, owner).await?;
-            Ok(claimed)
+            // Were it lost, nothing would be: the rows would wait again, and what the runs write would be refused.
+            tx.commit_without_waiting().await?;
+            Ok(store::start(tx, &ids, owner, (now, until), alone).await?)
         })?;
         for job in &started {
             let waited = job.started_at.unwrap_or(job.updated_at) - job.scheduled_at;

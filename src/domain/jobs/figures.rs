@@ -7,6 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::Error;
+use crate::kit::lane::Lane;
 use crate::kit::metrics;
 use crate::queue::{PRIORITY_MAX, PRIORITY_MIN};
 use crate::state::{StateStore, When};
@@ -38,7 +39,7 @@ pub struct Figures {
     pub window_s: i64,
     /// All priorities together.
     pub total: Counts,
-    /// Each priority, the first one first.
+    /// Each priority of each lane, the first one first.
     pub priorities: Vec<OfPriority>,
     /// Jobs that ended per minute, over the last five minutes or the last thousand jobs; none where none did.
     pub rate_per_minute: Option<f64>,
@@ -50,11 +51,13 @@ pub struct Figures {
     pub service: Option<Waits>,
 }
 
-/// One priority.
+/// One priority of one lane.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct OfPriority {
     /// 10 (first) to 1 (last).
     pub priority: u8,
+    /// The lane.
+    pub lane: Lane,
     /// Its jobs.
     #[serde(flatten)]
     pub counts: Counts,
@@ -104,10 +107,7 @@ impl Jobs {
         let now = self.clock.now();
         let since = now - WINDOW;
         let mut tx = self.db.reader().await?;
-        let mut priorities: Vec<OfPriority> = (PRIORITY_MIN..=PRIORITY_MAX)
-            .rev()
-            .map(OfPriority::empty)
-            .collect();
+        let mut priorities = OfPriority::all_empty();
         for line in waiting(&mut tx, now, COUNT_MAX).await? {
             take_waiting(&mut priorities, &line, now);
         }
@@ -160,16 +160,17 @@ impl Figures {
                 ("running", counts.running),
                 ("dead", counts.dead),
             ] {
-                metrics::queue_jobs(line.priority, state, jobs);
+                metrics::queue_jobs(line.priority, line.lane, state, jobs);
             }
             for (outcome, ended) in [
                 ("completed", counts.completed),
                 ("failed", counts.failed),
                 ("cancelled", counts.cancelled),
             ] {
-                metrics::queue_ended_last_hour(line.priority, outcome, ended);
+                metrics::queue_ended_last_hour(line.priority, line.lane, outcome, ended);
             }
-            metrics::queue_oldest_waiting(line.priority, line.oldest_waiting_s.unwrap_or(0.0));
+            let oldest_s = line.oldest_waiting_s.unwrap_or(0.0);
+            metrics::queue_oldest_waiting(line.priority, line.lane, oldest_s);
         }
         metrics::queue_rate_per_minute(self.rate_per_minute.unwrap_or(0.0));
         let wait = |figure: fn(&Waits) -> f64| self.wait.as_ref().map_or(0.0, figure);
@@ -180,9 +181,20 @@ impl Figures {
 }
 
 impl OfPriority {
-    fn empty(priority: u8) -> Self {
+    fn all_empty() -> Vec<Self> {
+        let priorities = (PRIORITY_MIN..=PRIORITY_MAX).rev();
+        let of_lane = |lane| {
+            priorities
+                .clone()
+                .map(move |priority| Self::empty(priority, lane))
+        };
+        Lane::ALL.into_iter().flat_map(of_lane).collect()
+    }
+
+    fn empty(priority: u8, lane: Lane) -> Self {
         Self {
             priority,
+            lane,
             counts: Counts::default(),
             oldest_waiting_s: None,
         }
@@ -228,7 +240,7 @@ fn spans(completed: &[Completed], span: impl Fn(&Completed) -> TimeDelta) -> Vec
 }
 
 fn take_waiting(priorities: &mut [OfPriority], line: &Waiting, now: DateTime<Utc>) {
-    let Some(found) = of_priority(priorities, line.priority) else {
+    let Some(found) = of_priority(priorities, line.priority, &line.lane) else {
         return;
     };
     found.counts.waiting = line.waiting.unsigned_abs();
@@ -237,7 +249,7 @@ fn take_waiting(priorities: &mut [OfPriority], line: &Waiting, now: DateTime<Utc
 }
 
 fn take_count(priorities: &mut [OfPriority], count: &Count) {
-    let Some(found) = of_priority(priorities, count.priority) else {
+    let Some(found) = of_priority(priorities, count.priority, &count.lane) else {
         return;
     };
     let place = match count.state.as_str() {
@@ -251,10 +263,14 @@ fn take_count(priorities: &mut [OfPriority], count: &Count) {
     *place = count.jobs.unsigned_abs();
 }
 
-fn of_priority(priorities: &mut [OfPriority], priority: i64) -> Option<&mut OfPriority> {
-    priorities
+fn of_priority<'l>(
+    lines: &'l mut [OfPriority],
+    priority: i64,
+    lane: &str,
+) -> Option<&'l mut OfPriority> {
+    lines
         .iter_mut()
-        .find(|line| i64::from(line.priority) == priority)
+        .find(|line| i64::from(line.priority) == priority && line.lane.name() == lane)
 }
 
 #[cfg(test)]
@@ -279,19 +295,20 @@ mod tests {
 
     #[test]
     fn all_priorities_together_are_their_sum() {
-        let mut lines: Vec<OfPriority> = (1..=2).map(OfPriority::empty).collect();
-        for (priority, state, jobs) in [
-            (1, "dead", 2),
-            (2, "dead", 3),
-            (2, "failed", 1),
-            (9, "dead", 9),
+        let mut lines = OfPriority::all_empty();
+        for (priority, lane, state, jobs) in [
+            (1, "default", "dead", 2),
+            (2, "default", "dead", 3),
+            (2, "large", "failed", 1),
+            (9, "unknown", "dead", 9),
         ] {
-            let state = state.to_owned();
+            let (lane, state) = (lane.to_owned(), state.to_owned());
             take_count(
                 &mut lines,
                 &Count {
                     state,
                     priority,
+                    lane,
                     jobs,
                 },
             );

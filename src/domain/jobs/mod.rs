@@ -181,6 +181,8 @@ pub struct Rules {
     pub owner_waiting_max: u64,
     /// Images of so many pixels or more go to the large lane.
     pub large_pixels_min: u64,
+    /// Results of more bytes of JSON are compressed.
+    pub compress_above: usize,
     /// How far in the future a job may be scheduled.
     pub delay_max: TimeDelta,
     /// A claim that is not renewed within this goes to another worker.
@@ -205,6 +207,7 @@ impl From<&settings::Queue> for Rules {
             batch_max: queue.batch_max,
             owner_waiting_max: queue.owner_waiting_max,
             large_pixels_min: queue.large_pixels_min,
+            compress_above: queue.compress_above_bytes,
             delay_max: TimeDelta::seconds(
                 i64::try_from(queue.delay_max_s).unwrap_or(i64::MAX / 1_000),
             ),

@@ -10,7 +10,7 @@ use std::collections::HashSet;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use crate::db::{Error, Tx, batch, execute, on_tx};
+use crate::db::{Dialect, Error, Tx, batch, execute, on_tx};
 use crate::domain::segmentations::Found;
 use crate::kit::id::{JobId, ProjectId};
 
@@ -84,13 +84,22 @@ const RUNNING_TO_STOP: &str = "
     order by lease_expires_at
     limit $1";
 
+// With the attempts that it opens.
 const START_POSTGRES: &str = "
-    update queue_jobs
-    set status = 'running', attempt = attempt + 1, progress = 0, lease_owner = $2, lease_expires_at = $4,
-        started_at = $3, updated_at = $3, error_class = null, error_text = null
-    where id = any (array(select value::uuid from json_array_elements_text($1::json)))
-        and status || '' = 'queued' and (crashes = 0 or $5)
-    returning *";
+    with started as (
+        update queue_jobs
+        set status = 'running', attempt = attempt + 1, progress = 0, lease_owner = $2, lease_expires_at = $4,
+            started_at = $3, updated_at = $3, error_class = null, error_text = null
+        where id = any (array(select value::uuid from json_array_elements_text($1::json)))
+            and status || '' = 'queued' and (crashes = 0 or $5)
+        returning *
+    ), opened as (
+        insert into job_attempts (job_id, attempt, lease_owner, started_at)
+        select id, attempt, lease_owner, started_at
+        from started
+    )
+    select *
+    from started";
 
 const START_SQLITE: &str = "
     update queue_jobs
@@ -98,11 +107,6 @@ const START_SQLITE: &str = "
         started_at = $3, updated_at = $3, error_class = null, error_text = null
     where id in (select unhex(value, '-') from json_each($1)) and status = 'queued' and (crashes = 0 or $5)
     returning *";
-
-const OPEN_ATTEMPTS_POSTGRES: &str = "
-    insert into job_attempts (job_id, attempt, lease_owner, started_at)
-    select id, attempt, $2, started_at
-    from json_to_recordset($1::json) as row (id uuid, attempt bigint, started_at timestamptz)";
 
 const OPEN_ATTEMPTS_SQLITE: &str = "
     insert into job_attempts (job_id, attempt, lease_owner, started_at)
@@ -282,17 +286,16 @@ pub(super) async fn start(
         .fetch_all(conn)
         .await)?;
     let mut jobs = into_jobs(rows)?;
+    if tx.dialect() == Dialect::Sqlite {
+        open_attempts(tx, &jobs, owner).await?;
+    }
     jobs.sort_by_key(|job| ids.iter().position(|id| *id == job.id));
     Ok(jobs)
 }
 
-pub(super) async fn open_attempts(tx: &mut Tx, jobs: &[Job], owner: &str) -> Result<(), Error> {
+async fn open_attempts(tx: &mut Tx, jobs: &[Job], owner: &str) -> Result<(), Error> {
     let attempts: Vec<NewAttempt> = jobs.iter().map(NewAttempt::from).collect();
-    let attempts = batch::list(&attempts)?;
-    let statement = tx
-        .dialect()
-        .pick(OPEN_ATTEMPTS_POSTGRES, OPEN_ATTEMPTS_SQLITE);
-    execute!(tx, statement, attempts, owner)?;
+    execute!(tx, OPEN_ATTEMPTS_SQLITE, batch::list(&attempts)?, owner)?;
     Ok(())
 }
 

@@ -1,6 +1,9 @@
-//! Segmentations: what a job found. Small results stand in the row, large ones in the file store, both as zstd JSON.
+//! Segmentations: what a job found. Small results stand in the row, large ones in the file store. Short ones are plain
+//! JSON, the others are compressed by zstd, whose first byte tells them apart.
 
 mod store;
+
+use std::borrow::Cow;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -77,7 +80,8 @@ pub struct Found {
     pub stored: Stored,
 }
 
-/// Packs a result and, when it is large, puts it into the file store before any row names it.
+/// Packs a result, compressed where its JSON has more than `compress_above` bytes, and, when it is large, puts it into
+/// the file store before any row names it.
 ///
 /// # Errors
 /// The file store's own.
@@ -85,8 +89,9 @@ pub async fn store_result(
     files: &FileStore,
     job: &Job,
     result: &Segmentation,
+    compress_above: usize,
 ) -> Result<Found, Error> {
-    let packed = pack(result)?;
+    let packed = pack(result, compress_above)?;
     let stored = if packed.len() <= INLINE_BYTES_MAX {
         Stored::Inline(packed)
     } else {
@@ -178,13 +183,23 @@ pub async fn keys_of(tx: &mut Tx, jobs: &[JobId]) -> Result<Vec<String>, Error> 
     Ok(store::keys_of(tx, jobs).await?)
 }
 
-fn pack(result: &Segmentation) -> Result<Vec<u8>, Error> {
+fn pack(result: &Segmentation, compress_above: usize) -> Result<Vec<u8>, Error> {
     let json = serde_json::to_vec(result).map_err(|error| Error::Internal(error.to_string()))?;
+    if json.len() <= compress_above {
+        return Ok(json);
+    }
     zstd::bulk::compress(&json, ZSTD_LEVEL).map_err(|error| Error::Internal(error.to_string()))
+}
+
+fn is_plain(packed: &[u8]) -> bool {
+    packed.first() == Some(&b'{')
 }
 
 /// The size that the packed bytes claim.
 fn unpacked_size(packed: &[u8]) -> Result<usize, String> {
+    if is_plain(packed) {
+        return Ok(packed.len());
+    }
     let size = zstd::zstd_safe::get_frame_content_size(packed);
     let size = size.ok().flatten().map(usize::try_from);
     let size = size.and_then(Result::ok);
@@ -193,6 +208,50 @@ fn unpacked_size(packed: &[u8]) -> Result<usize, String> {
 }
 
 fn unpack(packed: &[u8], json_bytes: usize) -> Result<Segmentation, String> {
-    let json = zstd::bulk::decompress(packed, json_bytes).map_err(|error| error.to_string())?;
+    let json = match is_plain(packed) {
+        true => Cow::Borrowed(packed),
+        false => Cow::Owned(
+            zstd::bulk::decompress(packed, json_bytes).map_err(|error| error.to_string())?,
+        ),
+    };
     serde_json::from_slice(&json).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn result(note_bytes: usize) -> Segmentation {
+        Segmentation {
+            width: 1,
+            height: 1,
+            pixel_size: None,
+            segmenter: "builtin".into(),
+            objects: Vec::new(),
+            note: Some("n".repeat(note_bytes)),
+            summary: None,
+            simplified_px: None,
+        }
+    }
+
+    fn round_trip(packed: &[u8]) -> Segmentation {
+        unpack(packed, unpacked_size(packed).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn results_are_read_back_as_they_were_packed() {
+        let (short, long) = (result(10), result(2_000));
+        let plain = pack(&short, 1_024).unwrap();
+        assert!(is_plain(&plain));
+        assert_eq!(round_trip(&plain), short);
+        let compressed = pack(&long, 1_024).unwrap();
+        assert!(!is_plain(&compressed) && compressed.len() < 1_024);
+        assert_eq!(round_trip(&compressed), long);
+    }
+
+    #[test]
+    fn what_is_no_result_is_refused() {
+        assert!(unpacked_size(b"\x28\xB5\x2F\xFD").is_err());
+        assert!(unpack(b"{\"objects\":", 11).is_err());
+    }
 }

@@ -2,7 +2,7 @@
 
 usage: compare.py PART --peers DIR [--bench FILE --binary FILE] [--rounds N] [--seconds S]
 
-PART is redis, latency, postgres, permits or scale (these two of ours alone), or all. DIR holds the peers' programs; the two files are the executables of the bench
+PART is redis, latency, postgres, permits, scale or effects (these three of ours alone), or all. DIR holds the peers' programs; the two files are the executables of the bench
 `queue` and of spheroctl; without them the peers are measured alone. Each figure is the median of the rounds, each round a
 run of fresh processes against a server with fresh data.
 """
@@ -13,6 +13,7 @@ import pathlib
 import signal
 import sys
 
+import effects
 import product
 import runs
 import servers
@@ -54,7 +55,7 @@ def main():
     # What was started is ended on the way out.
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: sys.exit(128 + number))
-    parts = {"redis": redis, "latency": latency, "postgres": postgres, "permits": permits, "scale": scale}
+    parts = {"redis": redis, "latency": latency, "postgres": postgres, "permits": permits, "scale": scale, "effects": measured_effects}
     for name, part in parts.items():
         if options.part in (name, "all"):
             part(options)
@@ -62,7 +63,7 @@ def main():
 
 def parse():
     parser = argparse.ArgumentParser()
-    parser.add_argument("part", choices=["redis", "latency", "postgres", "permits", "scale", "all"])
+    parser.add_argument("part", choices=["redis", "latency", "postgres", "permits", "scale", "effects", "all"])
     parser.add_argument("--peers", type=pathlib.Path, required=True)
     parser.add_argument("--bench")
     parser.add_argument("--binary")
@@ -187,6 +188,26 @@ def scale(options):
             sent = {"clients": 1, "batch": min(BATCH, jobs), "settings": settings, "workers": workers}
             found = [runs.quietest(lambda: installation.round(jobs, **sent)) for _ in range(options.rounds)]
             tables.permits(workers, ideal, found)
+
+
+def measured_effects(options):
+    """What batching, routing and compression are worth, each against the same without it."""
+    if not options.binary:
+        return
+    with servers.postgres() as server, product.beside(server, options) as installation:
+        heading("Jobs with and without batching, routing, compression", "a segmenter that only takes its time", options)
+        print(tables.EFFECTS)
+        of_rounds = lambda measure, *how: [measure(installation, *how) for _ in range(options.rounds)]
+        one, eight = of_rounds(effects.batching, 1), of_rounds(effects.batching, 8)
+        tables.effect("batching: 1 image a call, or up to 8", "jobs/s", one, eight)
+        mixed = of_rounds(effects.routing, 1 << 40, ["all", "all"])
+        apart = of_rounds(effects.routing, effects.HEAVY_SIDE**2, ["default", "large"])
+        for place, name in enumerate(["p50", "p95"]):
+            what = f"routing: wait of light jobs behind {effects.HEAVY_JOBS} heavy ones, {name}"
+            tables.effect(what, "s", [of[place] for of in mixed], [of[place] for of in apart])
+        plain, packed = of_rounds(effects.compression, effects.UNLIMITED), of_rounds(effects.compression, "1024")
+        for place, (name, unit) in enumerate([("bytes of a result of 50 objects", "bytes"), ("with them", "jobs/s")]):
+            tables.effect(f"compression: {name}", unit, [of[place] for of in plain], [of[place] for of in packed])
 
 
 def on_service(url, running):

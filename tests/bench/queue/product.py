@@ -3,6 +3,7 @@ Redis and Kafka, with an account, a project and an image. The image is of one pi
 and nearly no segmenting."""
 
 import contextlib
+import dataclasses
 import json
 import os
 import pathlib
@@ -57,13 +58,13 @@ def kafka(postgres):
 
 
 @contextlib.contextmanager
-def slow_service():
+def slow_service(*options):
     """The address of a remote segmenter that only takes its time."""
     port = servers.free_port()
     ready = lambda: urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=ANSWER_LIMIT_S).status == 200
     program = pathlib.Path(__file__).with_name("slow_service.py")
     with tempfile.TemporaryDirectory(prefix="spheroctl-bench-service-") as folder:
-        with servers.running([sys.executable, program, str(port)], ready, folder):
+        with servers.running([sys.executable, program, str(port), *options], ready, folder):
             yield f"http://127.0.0.1:{port}"
 
 
@@ -76,27 +77,37 @@ class Installation:
 
     def round(self, jobs, clients, batch, settings=(), workers=1):
         """`jobs` sent by `clients` that each wait for their answer, to the last row that says completed."""
+        with self.started(settings, [{}] * workers) as copies:
+            words = ["http", copies.api.url, copies.api.image(pixel()), str(jobs), str(clients), str(batch), copies.database]
+            return runs.run(
+                [["env", f"SPHEROCTL_BENCH_TOKEN={copies.api.token}", self.bench, *words]],
+                jobs,
+                self.postgres.cpu_s,
+                lambda: sum(servers.tree_cpu_s(pid) for pid in [copies.serve, *copies.workers]),
+                lambda: copies.redis.cpu_s() + servers.tree_cpu_s(self.kafka_pid),
+            )
+
+    @contextlib.contextmanager
+    def started(self, settings, workers):
+        """A fresh installation with a worker for each of `workers`, which are settings of its own."""
         with servers.redis() as redis, tempfile.TemporaryDirectory(prefix="spheroctl-bench-product-") as folder:
-            url = self.postgres.fresh("spheroctl")
-            environment = self.environment(url, redis, folder, settings)
+            database = self.postgres.fresh("spheroctl")
+            environment = self.environment(database, redis, folder, settings)
             self.command(environment, "migrate")
             self.command(environment, "user", "create", ADMIN, "--role", "admin")
             token = self.command(environment, "token", "create", ADMIN, "--name", "bench")
             with contextlib.ExitStack() as copies:
                 serve = copies.enter_context(self.role("serve", environment, folder))
-                all_workers = [
-                    copies.enter_context(self.role("worker", environment, folder, number)) for number in range(1, workers + 1)
+                of_workers = [
+                    copies.enter_context(self.role("worker", {**environment, **names(own)}, folder, number))
+                    for number, own in enumerate(workers, 1)
                 ]
                 api = Api(f"http://127.0.0.1:{environment['SPHEROCTL__HTTP__PORT']}", token)
-                words = ["http", api.url, api.image(), str(jobs), str(clients), str(batch), url]
-                found = runs.run(
-                    [["env", f"SPHEROCTL_BENCH_TOKEN={token}", self.bench, *words]],
-                    jobs,
-                    self.postgres.cpu_s,
-                    lambda: sum(servers.tree_cpu_s(copy.pid) for copy in [serve, *all_workers]),
-                    lambda: redis.cpu_s() + servers.tree_cpu_s(self.kafka_pid),
-                )
-        return found
+                yield Started(api, database, serve.pid, [worker.pid for worker in of_workers], redis, pathlib.Path(folder, "files"))
+
+    def ask(self, statement):
+        """The first column of the first row, of the database of the installation that runs."""
+        return self.postgres.ask("spheroctl", statement)
 
     def environment(self, database, redis, folder, more):
         settings = {
@@ -115,8 +126,7 @@ class Installation:
             "log.filter": "warn",
             **dict(more),
         }
-        names = {f"SPHEROCTL__{key.upper().replace('.', '__')}": value for key, value in settings.items()}
-        return {"PATH": os.environ["PATH"], **names}
+        return {"PATH": os.environ["PATH"], **names(settings)}
 
     def command(self, environment, *words):
         answer = subprocess.run(
@@ -137,16 +147,42 @@ class Installation:
         return servers.running([self.binary, role], ready, own, env=settings)
 
 
+@dataclasses.dataclass
+class Started:
+    """A running installation: its API, its database, its processes."""
+
+    api: "Api"
+    database: str
+    serve: int
+    workers: list
+    redis: object
+    files: pathlib.Path
+
+    def result_files(self):
+        """Where results are that do not stand in their rows."""
+        return self.files.glob("projects/*/results/*/*")
+
+
+def names(settings):
+    """As variables of the environment."""
+    return {f"SPHEROCTL__{key.upper().replace('.', '__')}": value for key, value in settings.items()}
+
+
 class Api:
     """A client with the administrator's token."""
 
     def __init__(self, url, token):
         self.url, self.token = url, token
 
-    def image(self):
-        """The id of a new image of one pixel in a new project."""
+    def image(self, png):
+        """The id of this image in a new project."""
         project = self.post("/api/v1/projects", json.dumps({"name": "bench"}).encode(), "application/json")
-        return self.post(f"/api/v1/projects/{project['id']}/images?name=pixel.png", pixel(), "image/png")["id"]
+        return self.post(f"/api/v1/projects/{project['id']}/images?name=bench.png", png, "image/png")["id"]
+
+    def jobs(self, image, count):
+        """Submits so many in one batch."""
+        jobs = {"jobs": [{"image_id": image}] * count}
+        return self.post("/api/v1/jobs/batch", json.dumps(jobs).encode(), "application/json")
 
     def post(self, path, body, kind):
         headers = {
@@ -160,11 +196,16 @@ class Api:
 
 
 def pixel():
-    """A grey PNG of one pixel."""
+    """A PNG of one pixel."""
+    return grey(1)
+
+
+def grey(side):
+    """A grey PNG of this many pixels in width and height."""
 
     def chunk(kind, body):
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
-    head = struct.pack(">IIBBBBB", 1, 1, 8, 0, 0, 0, 0)
-    data = zlib.compress(b"\0\x80")
+    head = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
+    data = zlib.compress((b"\0" + b"\x80" * side) * side)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", data) + chunk(b"IEND", b"")

@@ -18,11 +18,16 @@ WAITS = (
 
 PERMITS = "| at once | jobs | jobs/s | ideal | of ideal | foreign cores |\n|---:|---:|---:|---:|---:|---:|"
 SCALE = PERMITS.replace("at once", "workers", 1)
+EFFECTS = "| what | unit | without | with |\n|---|---|---:|---:|"
 
 
 def permits(running, ideal, found):
     rate = statistics.median(run.rate for run in found)
     print(f"| {running} |{figures([found[0].jobs])} {rate:,.1f} | {ideal:,.0f} | {rate / ideal:.1%} |{foreign(found)} |")
+
+
+def effect(what, unit, without, with_it):
+    print(f"| {what} | {unit} | {statistics.median(without):,.3g} | {statistics.median(with_it):,.3g} |")
 
 
 def handshake(in_flight, measured):

@@ -6,45 +6,49 @@ use uuid::Uuid;
 
 use crate::db::{Error, Tx, on_tx};
 
-/// A line for each priority: how many are due, how many are not, and since when the first is due.
+/// A line for each priority and lane: how many are due, how many are not, and since when the first is due.
 const WAITING: &str = "
-    select cast(p.column1 as bigint) as priority,
+    select cast(p.column1 as bigint) as priority, l.column1 as lane,
         (select count(*)
             from (select 1 from queue_jobs q
-                where q.status = 'queued' and q.priority = p.column1 and q.scheduled_at <= $1
+                where q.status = 'queued' and q.priority = p.column1 and q.lane = l.column1
+                    and q.scheduled_at <= $1
                 limit $2) as due) as waiting,
         (select count(*)
             from (select 1 from queue_jobs q
-                where q.status = 'queued' and q.priority = p.column1 and q.scheduled_at > $1
+                where q.status = 'queued' and q.priority = p.column1 and q.lane = l.column1
+                    and q.scheduled_at > $1
                 limit $2) as later) as delayed,
         (select min(q.scheduled_at) from queue_jobs q
-            where q.status = 'queued' and q.priority = p.column1 and q.scheduled_at <= $1) as oldest_due_at
-    from (values (10), (9), (8), (7), (6), (5), (4), (3), (2), (1)) as p";
+            where q.status = 'queued' and q.priority = p.column1 and q.lane = l.column1
+                    and q.scheduled_at <= $1) as oldest_due_at
+    from (values (10), (9), (8), (7), (6), (5), (4), (3), (2), (1)) as p
+    cross join (values ('default'), ('large')) as l";
 
 /// What runs and what is dead now, and what ended or failed after `$1`.
 const COUNTS: &str = "
-    select 'running' as state, priority, count(*) as jobs
-    from (select priority from queue_jobs where status = 'running' order by lease_expires_at limit $2) as running
-    group by priority
+    select 'running' as state, priority, lane, count(*) as jobs
+    from (select priority, lane from queue_jobs where status = 'running' order by lease_expires_at limit $2) as running
+    group by priority, lane
     union all
-    select 'dead', priority, count(*)
-    from (select priority from queue_jobs where status = 'dead' order by id limit $2) as dead
-    group by priority
+    select 'dead', priority, lane, count(*)
+    from (select priority, lane from queue_jobs where status = 'dead' order by id limit $2) as dead
+    group by priority, lane
     union all
-    select status, priority, count(*)
-    from (select status, priority from queue_jobs
+    select status, priority, lane, count(*)
+    from (select status, priority, lane from queue_jobs
         where finished_at > $1 and status in ('completed', 'cancelled')
         order by finished_at desc
         limit $2) as ended
-    group by status, priority
+    group by status, priority, lane
     union all
-    select 'failed', q.priority, count(*)
+    select 'failed', q.priority, q.lane, count(*)
     from (select job_id from job_attempts
         where ended_at > $1 and outcome in ('failed', 'crashed')
         order by ended_at desc
         limit $3) as failed
     join queue_jobs q on q.id = failed.job_id
-    group by q.priority";
+    group by q.priority, q.lane";
 
 /// When the last jobs that completed were due, began and ended. A failure moves `scheduled_at` behind the run.
 const RUNS: &str = "
@@ -66,20 +70,22 @@ const ENDED_SINCE: &str = "
         order by finished_at desc
         limit $2) as ended";
 
-/// Jobs of one priority that wait.
+/// Jobs of one priority and lane that wait.
 #[derive(FromRow)]
 pub(in crate::domain::jobs) struct Waiting {
     pub(in crate::domain::jobs) priority: i64,
+    pub(in crate::domain::jobs) lane: String,
     pub(in crate::domain::jobs) waiting: i64,
     pub(in crate::domain::jobs) delayed: i64,
     pub(in crate::domain::jobs) oldest_due_at: Option<DateTime<Utc>>,
 }
 
-/// Jobs (of `failed`: runs) of one priority in one state.
+/// Jobs (of `failed`: runs) of one priority and lane in one state.
 #[derive(FromRow)]
 pub(in crate::domain::jobs) struct Count {
     pub(in crate::domain::jobs) state: String,
     pub(in crate::domain::jobs) priority: i64,
+    pub(in crate::domain::jobs) lane: String,
     pub(in crate::domain::jobs) jobs: i64,
 }
 
