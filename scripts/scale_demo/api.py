@@ -9,7 +9,7 @@ from collections import Counter
 from client import JSON, Client, name_of
 
 START_LIMIT_S = 30.0
-ENDS_LIMIT_S = 180.0
+ENDS_LIMIT_S = 300.0
 STATISTICS_LIMIT_S = 30.0
 POLL_S = 0.1
 

@@ -10,7 +10,7 @@ from client import Requests
 from load import Load, Pace
 
 CLIENTS, FLOOD = 300, 1_200
-LOOKS = 20
+LOOKS = 40
 # Python runs one thread of a process at a time.
 PROCESSES = 4
 RATE_MIN, PEAK_MAX_MB, COMPUTE_MAX = 150.0, 200.0, 10

@@ -1,6 +1,7 @@
 """The copies: processes of the one program, each with ports and a name of its own."""
 
 import dataclasses
+import http.client
 import json
 import pathlib
 import random
@@ -8,7 +9,6 @@ import signal
 import socket
 import subprocess
 import time
-import urllib.error
 import urllib.request
 
 READY_LIMIT_S = 60.0
@@ -53,7 +53,7 @@ class Copy:
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.ops}{path}", timeout=PROBE_LIMIT_S) as answer:
                 return json.load(answer)
-        except (OSError, urllib.error.HTTPError, json.JSONDecodeError):
+        except (OSError, http.client.HTTPException, json.JSONDecodeError):
             return None
 
 
