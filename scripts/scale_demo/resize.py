@@ -3,7 +3,7 @@ notices: no request has to be tried a second time."""
 
 from load import Pace
 
-PACE = Pace(clients=16, looks=20, rest_s=0.1)
+PACE = Pace(clients=16, looks=30, rest_s=0.5)
 ROLES = ("serve", "worker")
 ADDED, LEFT = 2, 1
 ENOUGH_LIMIT_S = 120.0

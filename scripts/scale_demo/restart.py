@@ -5,7 +5,7 @@ import time
 
 from load import Pace
 
-PACE = Pace(clients=16, looks=20, rest_s=0.1)
+PACE = Pace(clients=16, looks=30, rest_s=0.5)
 # Longest wait for the number of requests that proves something.
 ENOUGH_LIMIT_S = 300.0
 
