@@ -47,6 +47,8 @@ pub struct Rules {
 pub struct Identity {
     /// The process.
     pub instance: InstanceId,
+    /// Whether strangers are told its name.
+    pub exposed: bool,
     /// The program's version.
     pub version: &'static str,
     /// When the process started.
