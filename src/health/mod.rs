@@ -200,7 +200,8 @@ impl Health {
         Report {
             status: report::worst(&checks),
             version: Some(identity.version),
-            instance: identity.instance.unique().to_owned(),
+            instance: Some(identity.instance.unique().to_owned()),
+            exposed: identity.exposed,
             checks,
         }
     }
