@@ -1,5 +1,5 @@
-"""Two copies of serve and of worker are added under load, then all but one of each are told to end at the same moment. Nobody
-notices: no request has to be tried a second time."""
+"""Two copies of serve and of worker are added under load, then all but one of each are told to end at the same moment, and nobody
+tells the balancer. Nobody notices: no request has to be tried a second time."""
 
 from load import Pace
 
@@ -26,8 +26,6 @@ def run(stand):
         for copy in surplus:
             copy.tell_to_end()
         found.note(f"told to end: {', '.join(copy.name for copy in surplus)}")
-        # While they still answer.
-        stand.front.reload()
         codes = [copy.await_end() for copy in surplus]
         found.note(f"they have ended: {sizes(copies)}")
         pressure.run_for(stand.seconds / 2)
