@@ -1,5 +1,8 @@
 """The balancer in front of the copies, by scripts/balancer, with TLS."""
 
+import os
+import re
+import shutil
 import signal
 import subprocess
 
@@ -8,6 +11,8 @@ from fleet import free_port
 
 CHECK_LIMIT_S = 300
 STOP_LIMIT_S = 30
+# nginx has keepalive_min_timeout from this version on.
+KEEPS_SINCE = (1, 27, 4)
 # One address makes the whole load: the limits by address are raised, the limits by account are off.
 OPEN = tuple(f"{zone}=1000000,100000" for zone in ("api", "upload", "sign_in", "websocket"))
 # The script's own.
@@ -42,6 +47,16 @@ class Balancer:
         """Makes the copies of now known; requests that are under way end as they began."""
         command = self.command(rates, "--reload")
         subprocess.run(command, check=True, timeout=CHECK_LIMIT_S, stdout=self.log, stderr=self.log)
+
+    def cuts_kept_connections(self):
+        """Whether a reload closes connections that are idle, whatever is on its way into them."""
+        if self.kind != "nginx":
+            return False
+        # Debian keeps it out of a user's PATH.
+        path = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
+        said = subprocess.run([path, "-v"], capture_output=True, text=True, timeout=CHECK_LIMIT_S).stderr
+        version = re.search(r"nginx/([0-9.]+)", said)[1]
+        return tuple(map(int, version.split("."))) < KEEPS_SINCE
 
     def command(self, rates, *more):
         words = [self.root / "scripts/balancer", self.kind, "--listen", f"127.0.0.1:{self.door.port}"]

@@ -17,6 +17,9 @@ ANSWER_LIMIT_S = 30.0
 PATIENCE_S, TRY_AGAIN_S = 75.0, 0.25
 LATER = {409, 429, 503}  # with Retry-After
 NO_ANSWER = {502, 503, 504}
+# What came instead of an answer on a connection that had answered before: whoever is in front closed it.
+KEPT_CLOSED = "kept connection closed"
+CLOSED = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
 JSON = [("content-type", "application/json")]
 
 
@@ -113,11 +116,13 @@ class Client:
 
     def tried(self, method, path, body, headers):
         """The answer, if one came, and how to call what came instead of a good one."""
+        made = self.seen.connections
         try:
             answer = self.once(method, path, body, headers)
         except (OSError, http.client.HTTPException) as error:
             self.close()
-            return None, type(error).__name__
+            kept = self.seen.connections == made and isinstance(error, CLOSED)
+            return None, KEPT_CLOSED if kept else type(error).__name__
         return answer, f"{answer.status} {answer.content[:300]}"
 
     def once(self, method, path, body=None, headers=()):

@@ -30,8 +30,8 @@ def run(stand):
     front.reload()
     found.note("afterwards")
     judge_sizing(found, prints)
-    judge_excess(found, f"{FLOOD} clients", flood)
-    judge_excess(found, "as shipped", limited)
+    judge_excess(found, "flood", f"{FLOOD:,} clients", flood)
+    judge_excess(found, "limited", "as shipped", limited)
     found.expect("refused beyond the limits", sum(limited.refused.values()), bool(limited.refused))
     ready = [copy.name for copy in stand.copies.living() if copy.ask("/readyz")]
     alive = sum(found.copies.values())
@@ -47,7 +47,7 @@ def judge_sizing(found, prints):
     found.row("answers within", f"p50 {seen.percentile(0.5):.2f} s, p95 {seen.percentile(0.95):.2f} s, p99 {seen.percentile(0.99):.2f} s")
     found.row("memory, peak", ", ".join(f"{name} {one.peak_mb:.0f} MB" for name, one in sorted(prints.items())))
     for name, one in sorted(prints.items()):
-        found.row(f"threads of {name}", ", ".join(f"{count} {kind}" for kind, count in sorted(one.threads.items())))
+        found.row(f"{name} runs", ", ".join(f"{count} {kind}" for kind, count in sorted(one.threads.items())) + " threads")
     peak = max(one.peak_mb for one in prints.values())
     compute = max(one.compute_threads for one in prints.values())
     found.figures["sizing"] = {
@@ -58,11 +58,11 @@ def judge_sizing(found, prints):
     found.expect("compute threads of a copy of serve", f"{compute} (at most {COMPUTE_MAX})", compute <= COMPUTE_MAX)
 
 
-def judge_excess(found, name, seen):
+def judge_excess(found, key, name, seen):
     refused = ", ".join(f"{count:,} × {what}" for what, count in sorted(seen.refused.items())) or "none refused"
     found.row(name, f"{seen.answered:,} answered ({seen.rate():.0f}/s), {refused}")
-    found.figures[name] = {"answered": seen.answered, "refused": seen.refused, "failed": seen.failed}
-    found.expect(f"{name}: neither answered nor told to come back", len(seen.failed), not seen.failed)
+    found.figures[key] = {"answered": seen.answered, "refused": seen.refused, "failed": seen.failed}
+    found.expect(f"{name}: neither answered nor told later", len(seen.failed), not seen.failed)
     found.failures += seen.failed
 
 

@@ -5,6 +5,8 @@ import sys
 import time
 from collections import Counter
 
+from client import KEPT_CLOSED
+
 FAILURES_SHOWN = 5
 
 
@@ -46,11 +48,15 @@ class Report:
     def expect(self, what, seen, good):
         self.expected.append((what, seen, good))
 
-    def expect_unnoticed(self, requests):
-        """Nobody had to ask twice, of at least so many."""
+    def expect_unnoticed(self, requests, cut=False):
+        """Nobody had to ask twice, of at least so many; `cut` where the balancer's reload closes kept connections."""
         seen = self.requests
         self.expect("requests", f"{seen.answered:,} (at least {requests:,})", seen.answered >= requests)
         again = sum(seen.failed_tries.values())
+        if cut:
+            kept = sum(count for what, count in seen.failed_tries.items() if what.endswith(KEPT_CLOSED))
+            self.row("sent again", f"{kept}, on a kept connection that the balancer closed when it was loaded anew")
+            again -= kept
         self.expect("requests that did not succeed at once", again, again == 0)
 
     def timeline(self):

@@ -32,7 +32,7 @@ def run(stand):
         pressure.until(stand.requests, ENOUGH_LIMIT_S)
     found.requests = pressure.requests()
     found.figures["ended"] = len(codes)
-    found.expect_unnoticed(stand.requests)
+    found.expect_unnoticed(stand.requests, stand.front.cuts_kept_connections())
     found.expect("copies of serve that answered", f"{len(found.requests.by_instance)} of {most}", len(found.requests.by_instance) == most)
     found.expect("copies that ended well", f"{codes.count(0)} of {len(codes)}", not any(codes))
 
