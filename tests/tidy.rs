@@ -81,6 +81,7 @@ const LINES_MAX: usize = 500;
 
 const METRICS: &str = "src/kit/metrics.rs";
 const METRICS_DOCUMENTATION: &str = "docs/metrics.md";
+const ALERTS: &str = "compose/alerts.yml";
 
 #[test]
 fn rooms_import_from_lower_layers_only() {
@@ -107,11 +108,9 @@ fn statements_stand_in_stores() {
 
 #[test]
 fn metrics_and_their_documentation_agree() {
-    report(metrics::check(
-        &Tree::of_this_repository(),
-        METRICS,
-        METRICS_DOCUMENTATION,
-    ));
+    let tree = Tree::of_this_repository();
+    report(metrics::check(&tree, METRICS, METRICS_DOCUMENTATION));
+    report(metrics::unknown(&tree, METRICS, ALERTS));
 }
 
 #[test]

@@ -9,18 +9,23 @@ import sys
 import tempfile
 import time
 
+import api
 import audit
 import balancer
+import crowd
 import fleet
+import kill
 import laboratory
-import load
 import report
+import resize
+import restart
 import sockets
+import stand
 import watch
 
 ROOT = pathlib.Path(__file__).parents[2]
 ROLES = ("serve", "worker", "realtime")
-ADDED = 2
+EXERCISES = {"kill": kill.run, "restart": restart.run, "resize": resize.run, "crowd": crowd.run}
 SPREAD_REQUESTS = 300
 BUILD_LIMIT_S = 1_800
 COPIES_MAX = 20
@@ -45,10 +50,12 @@ def main():
 
 def parse():
     parser = argparse.ArgumentParser(prog="scripts/scale-demo")
+    parser.add_argument("--exercise", choices=EXERCISES, default="kill")
     for role in ROLES:
         parser.add_argument(f"--{role}", type=copies, default=3, metavar="N")
     parser.add_argument("--balancer", choices=["nginx", "haproxy"], default="nginx")
     parser.add_argument("--seconds", type=float, default=20.0, metavar="S")
+    parser.add_argument("--requests", type=int, default=10_000, metavar="N")
     parser.add_argument("--images", type=pathlib.Path, metavar="DIR")
     parser.add_argument("--binary", type=pathlib.Path, metavar="FILE")
     parser.add_argument("--report", type=pathlib.Path, metavar="FILE")
@@ -64,7 +71,7 @@ def copies(text):
 
 
 def demonstrate(options, folder, stack):
-    found = report.Report({role: getattr(options, role) for role in ROLES}, options.balancer)
+    found = report.Report(options.exercise, {role: getattr(options, role) for role in ROLES}, options.balancer)
     with stage("the program"):
         binary = (options.binary or build()).resolve()
     with stage("PostgreSQL, Redis, Kafka"):
@@ -72,61 +79,42 @@ def demonstrate(options, folder, stack):
     with stage("schema, topics, an account"):
         lab = laboratory.Laboratory(binary, services, folder, CONCURRENCY)
         lab.prepare()
-    copies_running = stack.enter_context(fleet.Fleet(binary, lab.environment, folder))
+    running = stack.enter_context(fleet.Fleet(binary, lab.environment, folder))
     with stage(" ".join(f"{count} {role}" for role, count in found.copies.items())):
         for role, count in found.copies.items():
-            copies_running.start(role, count)
-        copies_running.await_ready()
+            running.start(role, count)
+        running.await_ready()
     with stage(options.balancer):
-        front = stack.enter_context(balancer.Balancer(ROOT, options.balancer, folder, copies_running))
-        api = load.Api(front, lab.token)
-        api.await_answer()
+        front = stack.enter_context(balancer.Balancer(ROOT, options.balancer, folder, running))
+        asking = api.Api(front.door, lab.token)
+        asking.await_answer(front.log_file)
     with stage(f"who answers {SPREAD_REQUESTS} requests"):
-        found.spread = api.spread(SPREAD_REQUESTS)
+        found.spread = asking.spread(SPREAD_REQUESTS)
     with stage("images through the balancer"):
-        project, images = api.upload(lab.images(options.images))
+        project, images = asking.upload(lab.images(options.images))
     with stage("sockets through the balancer"):
-        watchers = stack.enter_context(sockets.Sockets(front, lab.token, api.user()))
+        watchers = stack.enter_context(sockets.Sockets(front.door, lab.token, asking.user()))
         found.sockets_before = watchers.by_instance()
-    under_load(options, found, copies_running, front, api, watchers, images)
+    with stage(f"exercise: {options.exercise}"), watch.Watch(running) as looking:
+        exercise = EXERCISES[options.exercise]
+        judge = exercise(
+            stand.Stand(options.seconds, options.requests, running, front, asking, looking, images, found)
+        )
+        found.note("load ends")
+        found.members_after = looking.members()
+        found.members_before = found.members_before or found.members_after
+        found.sockets_after, found.sockets_missed = watchers.by_instance(), watchers.missed()
     with stage("every acknowledged job ends"):
-        api.await_ends(project, found.requests.jobs)
+        asking.await_ends(project, found.requests.jobs)
     found.note("every acknowledged job has ended")
     with stage("what the database says"):
         auditor = audit.Auditor(services.postgres, lab.database)
         found.jobs = auditor.jobs(found.requests.jobs)
         found.by_worker = auditor.jobs_by_worker()
-        if found.killed.get("worker"):
-            name, at = found.killed["worker"]
-            found.jobs_taken_over = auditor.taken_over(name, at)
-        found.statistics = api.completed_in_statistics(project, found.jobs.completed)
+        if judge:
+            judge(auditor)
+        found.statistics = asking.completed_in_statistics(project, found.jobs.completed)
     return found
-
-
-def under_load(options, found, copies_running, front, api, watchers, images):
-    """Load; after a quarter of it one copy of each role is killed, then two of each are added."""
-    looking = watch.Watch(copies_running)
-    with stage(f"load for {options.seconds:.0f} s"), load.Load(api, images) as pressure, looking:
-        found.note("load begins")
-        pressure.run_for(options.seconds / 4)
-        found.members_before = looking.members()
-        for role in ROLES:
-            found.killed[role] = copies_running.kill_one(role)
-        killed = ", ".join(name for name, _ in filter(None, found.killed.values()))
-        found.note(f"killed with -9: {killed or 'none, there is one copy each'}")
-        pressure.run_for(options.seconds / 4)
-        for role in ROLES:
-            copies_running.start(role, ADDED)
-        copies_running.await_ready()
-        front.reload()
-        found.note(f"{ADDED} of each role added and ready, the balancer knows them")
-        pressure.run_for(options.seconds / 2)
-        if found.killed["worker"]:
-            found.partitions_taken_over = looking.taken_over(*found.killed["worker"])
-    found.note("load ends")
-    found.requests = pressure.requests()
-    found.members_after = looking.members()
-    found.sockets_after, found.sockets_missed = watchers.by_instance(), watchers.missed()
 
 
 @contextlib.contextmanager

@@ -2,8 +2,10 @@
 
 import dataclasses
 import datetime
+from collections import Counter
 
 import laboratory
+from client import name_of
 
 
 @dataclasses.dataclass
@@ -34,7 +36,10 @@ class Auditor:
     def jobs_by_worker(self):
         """How many jobs each worker completed."""
         rows = self.ask("select lease_owner, count(*) from job_attempts where outcome = 'completed' group by lease_owner")
-        return {owner.rsplit("-", 1)[0]: int(count) for owner, count in sorted(rows)}
+        by_worker = Counter()
+        for owner, count in rows:
+            by_worker[name_of(owner)] += int(count)
+        return by_worker
 
     def taken_over(self, worker, killed_at):
         """The jobs that the worker ran when it was killed, and the seconds until the last of them began again."""

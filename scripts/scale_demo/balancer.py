@@ -1,15 +1,22 @@
 """The balancer in front of the copies, by scripts/balancer, with TLS."""
 
+import os
+import re
+import shutil
 import signal
-import ssl
 import subprocess
 
+from client import Door
 from fleet import free_port
 
 CHECK_LIMIT_S = 300
 STOP_LIMIT_S = 30
+# nginx has keepalive_min_timeout from this version on.
+KEEPS_SINCE = (1, 27, 4)
 # One address makes the whole load: the limits by address are raised, the limits by account are off.
-RATES = [f"{zone}=1000000,100000" for zone in ("api", "upload", "sign_in", "websocket")]
+OPEN = tuple(f"{zone}=1000000,100000" for zone in ("api", "upload", "sign_in", "websocket"))
+# The script's own.
+SHIPPED = ()
 
 
 class Balancer:
@@ -19,12 +26,13 @@ class Balancer:
         self.root, self.kind, self.copies = root, kind, copies
         self.folder = folder / "balancer"
         self.folder.mkdir()
-        self.port = free_port()
+        self.door = Door(free_port(), self.folder / "cert.pem")
         self.process = None
-        self.log = open(self.folder / "log", "wb")
+        self.log_file = self.folder / "log"
+        self.log = open(self.log_file, "wb")
 
     def __enter__(self):
-        self.process = subprocess.Popen(self.command(), stdout=self.log, stderr=self.log)
+        self.process = subprocess.Popen(self.command(OPEN), stdout=self.log, stderr=self.log)
         return self
 
     def __exit__(self, *_):
@@ -35,18 +43,25 @@ class Balancer:
             self.process.kill()
         self.log.close()
 
-    def reload(self):
+    def reload(self, rates=OPEN):
         """Makes the copies of now known; requests that are under way end as they began."""
-        subprocess.run(self.command("--reload"), check=True, timeout=CHECK_LIMIT_S, stdout=self.log, stderr=self.log)
+        command = self.command(rates, "--reload")
+        subprocess.run(command, check=True, timeout=CHECK_LIMIT_S, stdout=self.log, stderr=self.log)
 
-    def command(self, *more):
-        words = [self.root / "scripts/balancer", self.kind, "--listen", f"127.0.0.1:{self.port}"]
+    def cuts_kept_connections(self):
+        """Whether a reload closes connections that are idle, whatever is on its way into them."""
+        if self.kind != "nginx":
+            return False
+        # Debian keeps it out of a user's PATH.
+        path = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
+        said = subprocess.run([path, "-v"], capture_output=True, text=True, timeout=CHECK_LIMIT_S).stderr
+        version = re.search(r"nginx/([0-9.]+)", said)[1]
+        return tuple(map(int, version.split("."))) < KEEPS_SINCE
+
+    def command(self, rates, *more):
+        words = [self.root / "scripts/balancer", self.kind, "--listen", f"127.0.0.1:{self.door.port}"]
         words += ["--serve", *self.copies.addresses("serve"), "--realtime", *self.copies.addresses("realtime")]
         words += ["--self-signed", "--dir", self.folder]
-        for rate in RATES:
+        for rate in rates:
             words += ["--rate", rate]
         return [*words, *more]
-
-    def tls(self):
-        """Trusts this balancer's certificate and no other."""
-        return ssl.create_default_context(cafile=self.folder / "cert.pem")

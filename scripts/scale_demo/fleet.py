@@ -1,13 +1,14 @@
 """The copies: processes of the one program, each with ports and a name of its own."""
 
 import dataclasses
+import http.client
 import json
 import pathlib
+import random
 import signal
 import socket
 import subprocess
 import time
-import urllib.error
 import urllib.request
 
 READY_LIMIT_S = 60.0
@@ -15,6 +16,8 @@ STOP_LIMIT_S = 60.0
 PROBE_LIMIT_S = 2.0
 POLL_S = 0.05
 PUBLIC = {"serve": "HTTP", "realtime": "REALTIME"}
+# Below the range from which outgoing connections take theirs: a port stays a copy's while it starts again.
+PORTS = range(20_000, 32_000)
 
 
 class Failed(Exception):
@@ -23,25 +26,34 @@ class Failed(Exception):
 
 @dataclasses.dataclass
 class Copy:
-    """One process."""
+    """One process, and where it is asked; another process takes its place when it is started again."""
 
     name: str
     role: str
     ops: int
     public: int | None
-    process: subprocess.Popen
     log: pathlib.Path
+    process: subprocess.Popen = None
+    leaving: bool = False
 
     @property
     def lives(self):
         return self.process.poll() is None
+
+    def tell_to_end(self):
+        self.leaving = True
+        self.process.send_signal(signal.SIGTERM)
+
+    def await_end(self):
+        """Its exit code."""
+        return self.process.wait(STOP_LIMIT_S)
 
     def ask(self, path):
         """The JSON that its operator listener answers; none where it does not."""
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.ops}{path}", timeout=PROBE_LIMIT_S) as answer:
                 return json.load(answer)
-        except (OSError, urllib.error.HTTPError, json.JSONDecodeError):
+        except (OSError, http.client.HTTPException, json.JSONDecodeError):
             return None
 
 
@@ -56,35 +68,33 @@ class Fleet:
         return self
 
     def __exit__(self, *_):
-        for copy in self.copies:
-            if copy.lives:
-                copy.process.send_signal(signal.SIGTERM)
         # The second signal ends at once: nobody asks any more.
-        for copy in self.copies:
-            if copy.lives:
-                copy.process.send_signal(signal.SIGTERM)
+        for _ in range(2):
+            for copy in self.copies:
+                if copy.lives:
+                    copy.tell_to_end()
         for copy in self.copies:
             try:
-                copy.process.wait(STOP_LIMIT_S)
+                copy.await_end()
             except subprocess.TimeoutExpired:
                 copy.process.kill()
 
     def start(self, role, count):
         for _ in range(count):
-            number = 1 + sum(copy.role == role for copy in self.copies)
-            self.copies.append(self.started(role, f"{role}-{number}"))
+            name = f"{role}-{1 + sum(copy.role == role for copy in self.copies)}"
+            public = free_port() if role in PUBLIC else None
+            self.copies.append(Copy(name, role, free_port(), public, self.folder / f"{name}.log"))
+            self.run(self.copies[-1])
 
-    def started(self, role, name):
-        ops, public = free_port(), free_port() if role in PUBLIC else None
-        settings = {"SPHEROCTL__INSTANCE__ID": name, "SPHEROCTL__OPS__PORT": str(ops)}
-        if public:
-            settings[f"SPHEROCTL__{PUBLIC[role]}__PORT"] = str(public)
-        log = self.folder / f"{name}.log"
-        with open(log, "wb") as output:
-            process = subprocess.Popen(
-                [self.binary, role], env={**self.environment, **settings}, stdout=output, stderr=output, cwd=self.folder
+    def run(self, copy):
+        settings = {"SPHEROCTL__INSTANCE__ID": copy.name, "SPHEROCTL__OPS__PORT": str(copy.ops)}
+        if copy.public:
+            settings[f"SPHEROCTL__{PUBLIC[copy.role]}__PORT"] = str(copy.public)
+        with open(copy.log, "ab") as output:
+            copy.process = subprocess.Popen(
+                [self.binary, copy.role], env={**self.environment, **settings}, stdout=output, stderr=output, cwd=self.folder
             )
-        return Copy(name, role, ops, public, process, log)
+        copy.leaving = False
 
     def await_ready(self):
         deadline = time.monotonic() + READY_LIMIT_S
@@ -95,7 +105,8 @@ class Fleet:
                 time.sleep(POLL_S)
 
     def living(self, role=None):
-        return [copy for copy in self.copies if copy.lives and role in (None, copy.role)]
+        """Those that run and were not told to end."""
+        return [copy for copy in self.copies if copy.lives and not copy.leaving and role in (None, copy.role)]
 
     def kill_one(self, role):
         """Kills the first of the role and says which and when; none where there is only one."""
@@ -103,7 +114,7 @@ class Fleet:
         if len(living) < 2:
             return None
         living[0].process.kill()
-        living[0].process.wait(STOP_LIMIT_S)
+        living[0].await_end()
         return living[0].name, time.time()
 
     def addresses(self, role):
@@ -111,6 +122,17 @@ class Fleet:
 
 
 def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+    """One that nobody listens on, and that this process has not given away."""
+    while True:
+        port = random.choice(PORTS)
+        with socket.socket() as listener:
+            try:
+                listener.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        if port not in given:
+            given.add(port)
+            return port
+
+
+given = set()

@@ -20,8 +20,8 @@ TEXT, CLOSE, PING, PONG = 1, 8, 9, 10
 class Sockets:
     """All of them. Leaving the context closes them."""
 
-    def __init__(self, front, token, user):
-        self.front, self.token, self.channel = front, token, f"user:{user}"
+    def __init__(self, door, token, user):
+        self.door, self.token, self.channel = door, token, f"user:{user}"
         self.stop = threading.Event()
         self.watchers = [Watcher(self) for _ in range(SOCKETS)]
 
@@ -74,13 +74,13 @@ class Watcher:
                 self.sockets.stop.wait(TRY_AGAIN_S)
 
     def connect(self):
-        plain = socket.create_connection(("127.0.0.1", self.sockets.front.port), timeout=ANSWER_LIMIT_S)
-        self.stream = self.sockets.front.tls().wrap_socket(plain, server_hostname="127.0.0.1")
+        plain = socket.create_connection(("127.0.0.1", self.sockets.door.port), timeout=ANSWER_LIMIT_S)
+        self.stream = self.sockets.door.tls().wrap_socket(plain, server_hostname="127.0.0.1")
         self.stream.settimeout(READ_LIMIT_S)
         self.reader = self.stream.makefile("rb")
         key = base64.b64encode(os.urandom(16)).decode()
         self.stream.sendall(
-            f"GET /connection/websocket HTTP/1.1\r\nHost: 127.0.0.1:{self.sockets.front.port}\r\nUpgrade: websocket\r\n"
+            f"GET /connection/websocket HTTP/1.1\r\nHost: 127.0.0.1:{self.sockets.door.port}\r\nUpgrade: websocket\r\n"
             f"Connection: Upgrade\r\nSec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
         )
         if b" 101 " not in self.reader.readline():

@@ -16,6 +16,8 @@ use super::Api;
 pub struct Identity {
     /// This boot of this process.
     pub instance: InstanceId,
+    /// Whether strangers are told its name.
+    pub exposed: bool,
     /// The command that runs: `serve` or `standalone`.
     pub role: &'static str,
     /// When it started.
@@ -26,7 +28,7 @@ pub struct Identity {
 
 #[derive(Debug, Serialize)]
 pub(super) struct Answer {
-    instance: String,
+    instance: Option<String>,
     role: &'static str,
     version: &'static str,
     started_at: DateTime<Utc>,
@@ -45,8 +47,9 @@ pub(super) async fn whoami(
     request: Option<Extension<RequestId>>,
 ) -> Json<Answer> {
     let identity = &api.identity;
+    let instance = identity.instance.unique().to_owned();
     Json(Answer {
-        instance: identity.instance.unique().to_owned(),
+        instance: identity.exposed.then_some(instance),
         role: identity.role,
         version: env!("CARGO_PKG_VERSION"),
         started_at: identity.started_at,

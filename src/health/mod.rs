@@ -47,6 +47,8 @@ pub struct Rules {
 pub struct Identity {
     /// The process.
     pub instance: InstanceId,
+    /// Whether strangers are told its name.
+    pub exposed: bool,
     /// The program's version.
     pub version: &'static str,
     /// When the process started.
@@ -198,7 +200,8 @@ impl Health {
         Report {
             status: report::worst(&checks),
             version: Some(identity.version),
-            instance: identity.instance.unique().to_owned(),
+            instance: Some(identity.instance.unique().to_owned()),
+            exposed: identity.exposed,
             checks,
         }
     }

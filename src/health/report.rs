@@ -93,15 +93,22 @@ pub struct Report {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<&'static str>,
     /// The unique name of the process.
-    pub instance: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instance: Option<String>,
+    /// Whether strangers are told that name.
+    #[serde(skip)]
+    pub exposed: bool,
     /// What was looked at.
     pub checks: Checks,
 }
 
 impl Report {
-    /// The report for strangers: how well each thing is, but neither why nor which version this is.
+    /// The report for strangers: how well each thing is, but neither why nor which version this is, nor who, where that is hidden.
     pub fn without_details(mut self) -> Self {
         self.version = None;
+        if !self.exposed {
+            self.instance = None;
+        }
         for [check] in self.checks.values_mut() {
             check.details = None;
             check.output = None;
@@ -138,7 +145,8 @@ mod tests {
         Report {
             status: worst(&checks),
             version: Some("1.2.3"),
-            instance: "a-12345678".into(),
+            instance: Some("a-12345678".into()),
+            exposed: false,
             checks,
         }
     }
@@ -159,6 +167,7 @@ mod tests {
     fn strangers_learn_no_addresses_and_no_version() {
         let text = serde_json::to_string(&report().without_details()).unwrap();
         assert!(!text.contains("10.0.0.7") && !text.contains("used") && !text.contains("1.2.3"));
+        assert!(!text.contains("a-12345678"), "{text}");
         assert!(text.contains(r#""database":[{"status":"warn""#), "{text}");
     }
 }

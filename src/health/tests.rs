@@ -16,6 +16,7 @@ fn health(lifecycle: &Lifecycle) -> Health {
     };
     let identity = Identity {
         instance: InstanceId::for_this_boot(Some("a")),
+        exposed: true,
         version: "1.2.3",
         started_at: SystemClock.now(),
         clock: SystemClock::shared(),

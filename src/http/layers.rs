@@ -25,14 +25,14 @@ use crate::kit::metrics;
 use crate::kit::networks::Networks;
 use crate::settings;
 
-/// Names the instance that answered; every answer has it.
+/// Names the instance that answered; every answer has it, unless it is to be hidden.
 const X_INSTANCE_ID: HeaderName = HeaderName::from_static("x-instance-id");
 
 /// What the standard layers are given.
 #[derive(Debug, Clone)]
 pub struct Stack {
-    /// Whose name stands in every answer.
-    pub instance: InstanceId,
+    /// Whose name stands in every answer; none where it is hidden.
+    pub instance: Option<InstanceId>,
     /// Longest time for a request, unless its route lifts it.
     pub request_timeout: Duration,
     /// Longest silence inside a request body.
@@ -47,7 +47,7 @@ impl Stack {
     /// What the settings ask for.
     pub fn from_settings(instance: InstanceId, http: &settings::Http) -> Self {
         Self {
-            instance,
+            instance: http.expose_instance_id.then_some(instance),
             request_timeout: Duration::from_millis(http.request_timeout_ms),
             body_idle_timeout: Duration::from_millis(http.body_idle_timeout_ms),
             json_bytes_max: http.json_bytes_max,
@@ -70,8 +70,9 @@ pub fn standard(router: Router, stack: &Stack) -> Router {
         ..
     } = *stack;
     let trusted = Arc::new(stack.trusted_proxies.clone());
-    let instance = HeaderValue::from_str(stack.instance.unique());
-    let instance = instance.unwrap_or(HeaderValue::from_static("unnamed"));
+    let instance = stack.instance.as_ref().map(|instance| {
+        HeaderValue::from_str(instance.unique()).unwrap_or(HeaderValue::from_static("unnamed"))
+    });
     router
         .fallback(|| async { Problem::not_found("there is nothing at this path") })
         .method_not_allowed_fallback(method_not_allowed)
@@ -111,7 +112,7 @@ fn panic_problem(panic: Box<dyn Any + Send + 'static>) -> Response {
 }
 
 /// Gives the request its id and its span, and the answer its headers and its metric.
-async fn observe(instance: HeaderValue, mut request: Request, next: Next) -> Response {
+async fn observe(instance: Option<HeaderValue>, mut request: Request, next: Next) -> Response {
     let id = RequestId::of(request.headers());
     let matched = request.extensions().get::<MatchedPath>().cloned();
     let route = matched.as_ref().map_or("unmatched", MatchedPath::as_str);
@@ -137,11 +138,13 @@ fn log(status: StatusCode, took: Duration) {
     }
 }
 
-fn add_headers(response: &mut Response, id: &RequestId, instance: HeaderValue) {
+fn add_headers(response: &mut Response, id: &RequestId, instance: Option<HeaderValue>) {
     let status = response.status();
     let headers = response.headers_mut();
     headers.insert(X_REQUEST_ID, id.header());
-    headers.insert(X_INSTANCE_ID, instance);
+    if let Some(instance) = instance {
+        headers.insert(X_INSTANCE_ID, instance);
+    }
     // The page brings its own policy; these are for everything that is not a page.
     for (name, value) in [
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),

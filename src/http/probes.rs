@@ -62,7 +62,7 @@ pub async fn detailed(health: &Health) -> Response {
     let described = services
         .iter()
         .map(|(name, [check])| ((*name).to_owned(), described(check)));
-    let mut body = head(health, graded(report.status));
+    let mut body = head(health, graded(report.status), Details::Shown);
     body.insert("version".to_owned(), json!(report.version));
     body.insert("services".to_owned(), described.collect());
     body.insert("process".to_owned(), process.into());
@@ -79,7 +79,7 @@ pub async fn service(health: &Health, name: &str) -> Result<Response, Problem> {
         let detail = format!("there is no service {name:?} here; there are: {known}");
         return Err(Problem::not_found(detail));
     };
-    let mut body = head(health, well(check.status));
+    let mut body = head(health, well(check.status), Details::Shown);
     body.insert("service".to_owned(), name.into());
     if let Value::Object(members) = described(&check) {
         body.extend(members);
@@ -146,7 +146,7 @@ async fn live(
     }: Asked,
 ) -> Response {
     let report = health.liveness().await;
-    let mut body = head(&health, graded(report.status));
+    let mut body = head(&health, graded(report.status), details);
     add_services(&mut body, &health.last_known(), details);
     answer(report.status, JSON, &body)
 }
@@ -161,7 +161,7 @@ async fn ready(asked: Asked) -> Response {
     };
     let checks = report.checks.iter();
     let checks = checks.map(|(name, [check])| ((*name).to_owned(), ok_or_error(check, details)));
-    let mut body = head(&health, verdict);
+    let mut body = head(&health, verdict, details);
     body.insert("checks".to_owned(), checks.collect());
     add_services(&mut body, &health.last_known(), details);
     answer(report.status, JSON, &body)
@@ -176,19 +176,22 @@ fn standard(report: Report, details: Details) -> Response {
 }
 
 /// What every older body has.
-fn head(health: &Health, status: &str) -> Map<String, Value> {
+fn head(health: &Health, status: &str, details: Details) -> Map<String, Value> {
     let identity = health.identity();
     let now = identity.clock.now();
     let uptime_s = (now - identity.started_at).num_seconds().max(0);
-    Map::from_iter([
+    let mut body = Map::from_iter([
         ("status".to_owned(), status.into()),
         (
             "timestamp".to_owned(),
             now.to_rfc3339_opts(SecondsFormat::Millis, true).into(),
         ),
         ("uptime".to_owned(), uptime_s.into()),
-        ("instance_id".to_owned(), identity.instance.unique().into()),
-    ])
+    ]);
+    if identity.exposed || details == Details::Shown {
+        body.insert("instance_id".to_owned(), identity.instance.unique().into());
+    }
+    body
 }
 
 /// The state of each service that was looked at; for operators also the figures of sessions and of the compute pool.

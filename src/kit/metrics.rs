@@ -110,6 +110,12 @@ pub fn outbox_oldest_age(age: Duration) {
     gauge!("spheroctl_outbox_oldest_age_seconds").set(age.as_secs_f64());
 }
 
+/// Connections of the database pool that are in use, and the most that may be open.
+pub fn db_pool(busy: u32, max: u32) {
+    gauge!("spheroctl_db_connections_busy").set(f64::from(busy));
+    gauge!("spheroctl_db_connections_max").set(f64::from(max));
+}
+
 /// Threads, running and waiting pieces of work of the compute pool.
 pub fn compute_pool(threads: usize, active: usize, queued: usize) {
     gauge!("spheroctl_compute_threads").set(threads as f64);

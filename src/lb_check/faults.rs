@@ -1,4 +1,4 @@
-//! Harming and mending instances by the commands of the plan.
+//! Harming and mending instances as the plan says.
 
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -14,7 +14,7 @@ use super::judgement::Judgement;
 use super::plan::Faults;
 
 /// Longest time of a command.
-const COMMAND_MAX: Duration = Duration::from_secs(60);
+pub(super) const COMMAND_MAX: Duration = Duration::from_secs(60);
 /// Longest search for all instances: balancers look again after at most 10 s.
 const FINDING_MAX: Duration = Duration::from_secs(20);
 
@@ -90,7 +90,10 @@ fn victim(seen: &Value) -> Option<Victim> {
 /// # Errors
 /// Where the command fails or does not end.
 pub(super) async fn harm(faults: &Faults, signal: &str, victim: &Victim) -> Result<(), String> {
-    command(&faults.fault, signal, victim).await
+    match faults {
+        Faults::Commands { fault, .. } => command(fault, signal, victim).await,
+        Faults::Compose(service) => service.harm(signal, victim.name()).await,
+    }
 }
 
 /// Mends what [`harm`] did.
@@ -98,9 +101,13 @@ pub(super) async fn harm(faults: &Faults, signal: &str, victim: &Victim) -> Resu
 /// # Errors
 /// As [`harm`], and where there is no command for it.
 pub(super) async fn mend(faults: &Faults, signal: &str, victim: &Victim) -> Result<(), String> {
-    let restore = faults.restore.as_deref();
-    let restore = restore.ok_or("there is no --restore-cmd")?;
-    command(restore, signal, victim).await
+    match faults {
+        Faults::Commands { restore, .. } => {
+            let restore = restore.as_deref().ok_or("there is no --restore-cmd")?;
+            command(restore, signal, victim).await
+        }
+        Faults::Compose(service) => service.mend(signal, victim.name()).await,
+    }
 }
 
 async fn command(template: &str, signal: &str, victim: &Victim) -> Result<(), String> {
@@ -176,7 +183,7 @@ mod tests {
             instance: "a-1".into(),
             pid: 7,
         };
-        let faults = Faults {
+        let faults = Faults::Commands {
             fault: "test {signal} = KILL".into(),
             restore: None,
         };

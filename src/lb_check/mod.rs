@@ -5,6 +5,7 @@
 //! Without [`Plan::faults`] nothing is disturbed: requests are paced ([`Plan::rate_max`]) and `Retry-After` is kept.
 
 mod client;
+pub mod compose;
 mod context;
 mod faults;
 mod judgement;
@@ -18,6 +19,7 @@ mod tls;
 
 use tokio::time::{Instant, timeout};
 
+use plan::Faults;
 pub use plan::Plan;
 pub use report::{Finding, Outcome, Report, Verdict};
 
@@ -43,6 +45,9 @@ pub enum Error {
     /// There is no phase of this name.
     #[error("there is no phase {0:?}; there are: {names}", names = phase_names().join(", "))]
     UnknownPhase(String),
+    /// The containers that are to be harmed cannot be.
+    #[error("{0}")]
+    Compose(String),
     /// TLS cannot be spoken from here.
     #[error(transparent)]
     Tls(#[from] tls::Error),
@@ -64,6 +69,9 @@ pub async fn run(
     mut tell: impl FnMut(&Finding),
 ) -> Result<Report, Error> {
     let phases = chosen(plan)?;
+    if let Some(Faults::Compose(service)) = &plan.faults {
+        service.copies().await.map_err(Error::Compose)?;
+    }
     let client = Client::new(
         plan.url.clone(),
         plan.ca_file.as_deref(),

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
+use super::compose::Service;
 use super::target::Target;
 
 /// What is to be checked, and how hard.
@@ -152,21 +153,27 @@ impl FromStr for RateLimit {
     }
 }
 
-/// The commands that harm and mend an instance. `{signal}` (KILL, STOP, TERM), `{pid}`, `{instance}` (name and boot) and
-/// `{name}` are replaced in both.
+/// How an instance is harmed and mended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Faults {
-    /// Harms.
-    pub fault: String,
-    /// Mends: continues what was stopped, starts what has ended.
-    pub restore: Option<String>,
+pub enum Faults {
+    /// By commands. `{signal}` (KILL, STOP, TERM), `{pid}`, `{instance}` (name and boot) and `{name}` are replaced in both.
+    Commands {
+        /// Harms.
+        fault: String,
+        /// Mends: continues what was stopped, starts what has ended.
+        restore: Option<String>,
+    },
+    /// As containers of this service.
+    Compose(Service),
 }
 
 impl Plan {
-    /// The commands, where they can do more than kill.
+    /// The faults, where they can do more than kill.
     pub fn faults_with_signals(&self) -> Option<&Faults> {
-        let faults = self.faults.as_ref();
-        faults.filter(|faults| faults.fault.contains("{signal}"))
+        self.faults.as_ref().filter(|faults| match faults {
+            Faults::Commands { fault, .. } => fault.contains("{signal}"),
+            Faults::Compose(_) => true,
+        })
     }
 }
 

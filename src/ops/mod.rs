@@ -93,6 +93,7 @@ mod tests {
     fn ops(lifecycle: &Lifecycle) -> Ops {
         let identity = Identity {
             instance: InstanceId::for_this_boot(Some("a")),
+            exposed: true,
             version: "1.2.3",
             started_at: SystemClock.now(),
             clock: SystemClock::shared(),

@@ -54,7 +54,9 @@ pub async fn run(args: LbCheckArgs) -> anyhow::Result<ExitCode> {
     lifecycle.finish(CLOSING_MAX).await;
     let report = match checked {
         Ok(report) => report,
-        Err(error @ Error::Unreachable { .. }) => return Err(error).or_exit(Code::Unavailable),
+        Err(error @ (Error::Unreachable { .. } | Error::Compose(_))) => {
+            return Err(error).or_exit(Code::Unavailable);
+        }
         Err(error @ Error::Tls(_)) => return Err(error).or_exit(Code::Config),
         Err(error @ Error::UnknownPhase(_)) => {
             tracing::error!("{error}");
@@ -147,15 +149,10 @@ fn faults(args: &LbCheckArgs) -> Option<Faults> {
     if !args.disruptive {
         return None;
     }
-    if args.compose {
-        return Some(Faults {
-            fault: "docker kill --signal {signal} {name}".to_owned(),
-            restore: Some(
-                "if [ {signal} = STOP ]; then docker kill --signal CONT {name}; else docker start {name}; fi".to_owned(),
-            ),
-        });
+    if let Some(service) = &args.compose {
+        return Some(Faults::Compose(service.clone()));
     }
-    args.fault_cmd.clone().map(|fault| Faults {
+    args.fault_cmd.clone().map(|fault| Faults::Commands {
         fault,
         restore: args.restore_cmd.clone(),
     })

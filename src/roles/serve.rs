@@ -89,6 +89,7 @@ fn limiter(app: &App) -> RateLimiter {
 fn identity(app: &App, role: Role) -> Identity {
     Identity {
         instance: app.instance.clone(),
+        exposed: app.settings.http.expose_instance_id,
         role: role.name(),
         started_at: app.started_at,
         draining: app.lifecycle.drain_token(),

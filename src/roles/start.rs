@@ -74,6 +74,7 @@ pub fn with_health(app: App, role: Role) -> Started {
     };
     let identity = Identity {
         instance: app.instance.clone(),
+        exposed: app.settings.http.expose_instance_id,
         version: env!("CARGO_PKG_VERSION"),
         started_at: app.started_at,
         clock: app.clock.clone(),
@@ -220,6 +221,13 @@ pub fn announce(started: &Started, ops: SocketAddr) {
         let state = compute.state();
         metrics::compute_pool(state.threads, state.active, state.queued);
         json!(state)
+    });
+    let db = app.db.clone();
+    app.vitals.add("database", move || {
+        let pool = db.pool();
+        let busy = pool.size.saturating_sub(pool.idle);
+        metrics::db_pool(busy, pool.max);
+        json!({ "busy": busy, "max": pool.max })
     });
     let sockets = app.sockets.clone();
     app.vitals

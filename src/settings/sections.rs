@@ -113,6 +113,8 @@ pub struct Http {
     pub allow_insecure_cookies: bool,
     /// Addresses and ranges, separated by commas, of the proxies whose `X-Forwarded-For` and `-Proto` are believed.
     pub trusted_proxies: String,
+    /// Whether answers name the instance that gave them (`X-Instance-Id`, `/whoami`, the older probes); `lb-check` needs it.
+    pub expose_instance_id: bool,
 }
 
 /// How much one user (without credentials: one address) may ask, in each class of routes.

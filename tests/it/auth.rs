@@ -4,7 +4,7 @@ use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 use spheroctl::domain::users::{self, Passwords, Role};
 
-use crate::support::app::{TestApp, start, start_without_worker, text};
+use crate::support::app::{TestApp, start, start_without_worker, start_without_worker_with, text};
 
 /// Routes that answer anybody: who answers, and the ways in.
 const OPEN: [(&str, &str); 3] = [
@@ -41,6 +41,24 @@ async fn every_route_with_data_asks_who_comes() {
         }
     }
     assert!(asked >= 3 * 25, "{asked}");
+}
+
+#[tokio::test]
+async fn who_answers_can_be_hidden() {
+    let test = start_without_worker_with(&[("http.expose_instance_id", "false")]).await;
+    let name = test.app.instance.unique();
+    for path in [
+        "/whoami",
+        "/readyz",
+        "/health",
+        "/api/health/ready",
+        "/nowhere",
+    ] {
+        let answer = test.anonymous(Method::GET, path).send().await.unwrap();
+        assert!(!answer.headers().contains_key("x-instance-id"), "{path}");
+        let text = answer.text().await.unwrap();
+        assert!(!text.contains(name), "{path}: {text}");
+    }
 }
 
 #[tokio::test]

@@ -8,6 +8,15 @@ const PREFIX: &str = "spheroctl_";
 /// What the exposition adds to the name of a histogram.
 const SERIES: &[&str] = &["_bucket", "_sum", "_count"];
 
+/// What the file `user` asks for and the file `code` does not declare.
+pub fn unknown(tree: &Tree, code: &str, user: &str) -> Vec<Violation> {
+    let breaches = check(tree, code, user);
+    breaches
+        .into_iter()
+        .filter(|breach| breach.path == user)
+        .collect()
+}
+
 /// The metrics of the file `code` that `documentation` does not name, and the other way round.
 pub fn check(tree: &Tree, code: &str, documentation: &str) -> Vec<Violation> {
     let declared = tree.get(code).map(|file| {
@@ -121,6 +130,23 @@ mod tests {
         assert_eq!(
             check(&Tree::sample(&[]), "src/kit/metrics.rs", "docs/metrics.md"),
             []
+        );
+    }
+
+    #[test]
+    fn what_is_asked_for_must_be_there_but_not_all_is_asked_for() {
+        let tree = Tree::sample(&[
+            ("src/kit/metrics.rs", "\"spheroctl_a\" \"spheroctl_b\""),
+            (
+                "compose/alerts.yml",
+                "expr: spheroctl_a > 1\nexpr: spheroctl_c",
+            ),
+        ]);
+        let found = unknown(&tree, "src/kit/metrics.rs", "compose/alerts.yml");
+        let texts: Vec<String> = found.iter().map(Violation::to_string).collect();
+        assert_eq!(
+            texts,
+            ["compose/alerts.yml:2: src/kit/metrics.rs does not declare `spheroctl_c`"]
         );
     }
 }

@@ -10,8 +10,8 @@ use crate::tokens::{Token, tokens};
 pub const STORES: &str = "store.rs";
 
 /// The folders that are read; everything that a rule speaks of lies in them.
-const FOLDERS: &[&str] = &["src", "tests", "docs"];
-const KINDS: &[&str] = &["rs", "sql", "lua", "md"];
+const FOLDERS: &[&str] = &["src", "tests", "docs", "compose"];
+const KINDS: &[&str] = &["rs", "sql", "lua", "md", "yml"];
 
 /// One breach of a rule.
 #[derive(Debug, PartialEq, Eq)]

@@ -22,7 +22,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
 pub(super) async fn run(context: &Context<'_>) -> Judgement {
     let Some(faults) = &context.plan.faults else {
-        return Judgement::skip("needs --fault-cmd");
+        return Judgement::skip("needs --compose or --fault-cmd");
     };
     let expected = context.instances().len();
     let known = victims(context, expected).await;

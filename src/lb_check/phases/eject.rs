@@ -27,7 +27,7 @@ struct Times {
 
 pub(super) async fn run(context: &Context<'_>) -> Judgement {
     let Some(faults) = &context.plan.faults else {
-        return Judgement::skip("needs --fault-cmd");
+        return Judgement::skip("needs --compose or --fault-cmd");
     };
     let known = match two_or_more(context).await {
         Ok(known) => known,

@@ -19,7 +19,7 @@ const WATCHED: Duration = Duration::from_secs(2);
 
 pub(super) async fn run(context: &Context<'_>) -> Judgement {
     let Some(faults) = context.plan.faults_with_signals() else {
-        return Judgement::skip("--fault-cmd has no {signal}");
+        return Judgement::skip("needs --compose, or --fault-cmd with {signal}");
     };
     let known = match two_or_more(context).await {
         Ok(known) => known,

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 
+use crate::lb_check::compose::Service;
 use crate::lb_check::phase_names;
 use crate::lb_check::plan::{Policy, RateLimit};
 use crate::lb_check::target::Target;
@@ -78,9 +79,14 @@ pub struct LbCheckArgs {
     /// Mends it: continues what was stopped, starts what has ended; with the same words
     #[arg(long, value_name = "COMMAND", requires = "fault_cmd")]
     pub restore_cmd: Option<String>,
-    /// Harm and mend containers by `docker kill` and `docker start`
-    #[arg(long, requires = "disruptive", conflicts_with = "fault_cmd")]
-    pub compose: bool,
+    /// Harm and mend the containers of this service of Docker Compose
+    #[arg(
+        long,
+        value_name = "PROJECT:SERVICE",
+        requires = "disruptive",
+        conflicts_with = "fault_cmd"
+    )]
+    pub compose: Option<Service>,
     /// Requests that the drain of all instances must see without a failure
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     pub drain_requests: u64,

@@ -52,7 +52,7 @@ async fn start(limits: Limits) -> Server {
     let lifecycle = Lifecycle::new();
     let (entered, gate) = (Arc::new(Notify::new()), Arc::new(Semaphore::new(0)));
     let stack = Stack {
-        instance: InstanceId::for_this_boot(Some("lab-1")),
+        instance: Some(InstanceId::for_this_boot(Some("lab-1"))),
         request_timeout: 6 * SHORT,
         body_idle_timeout: SHORT,
         json_bytes_max: 1_000,

@@ -15,8 +15,8 @@ fn restore_command(wishes: &Path) -> String {
     format!("if [ {{signal}} = STOP ]; then kill -CONT {{pid}}; else touch '{wishes}/{{name}}'; fi")
 }
 
-/// Runs `lb-check` and starts whatever it wants started.
-async fn disrupt(fleet: &mut Fleet, url: &str, more: &[&str]) -> Checked {
+/// Runs `lb-check` with requests of `in_flight_ms`, and starts whatever it wants started.
+async fn disrupt(fleet: &mut Fleet, url: &str, in_flight_ms: &str, more: &[&str]) -> Checked {
     let wishes = fleet.wishes();
     let restore = restore_command(&wishes);
     let mut arguments = vec![
@@ -30,7 +30,7 @@ async fn disrupt(fleet: &mut Fleet, url: &str, more: &[&str]) -> Checked {
         "--drain-requests",
         "500",
         "--in-flight-ms",
-        "1500",
+        in_flight_ms,
         "--proxy-timeout-s",
         "3",
     ]);
@@ -68,7 +68,7 @@ async fn behind_nginx_instances_die_hang_and_drain_without_harm() {
     let only = [
         "--only", "eject", "--only", "hang", "--only", "drain", "--only", "all-down",
     ];
-    let checked = disrupt(&mut fleet, &balancer.url, &only).await;
+    let checked = disrupt(&mut fleet, &balancer.url, "1500", &only).await;
     println!("{}", checked.lines());
     assert_eq!(
         checked.with("PASS"),
@@ -89,7 +89,7 @@ async fn an_instance_that_ends_too_soon_is_found_by_the_drain_alone() {
     let mut fleet = Fleet::start(&hasty).await;
     let balancer = Balancer::start(Kind::Nginx, &fleet.behind_open_doors(), &[]).await;
     let only = ["--only", "drain", "--only", "all-down"];
-    let checked = disrupt(&mut fleet, &balancer.url, &only).await;
+    let checked = disrupt(&mut fleet, &balancer.url, "1500", &only).await;
     println!("{}", checked.lines());
     assert_eq!(checked.with("FAIL"), ["drain"], "{}", checked.lines());
     assert!(
@@ -100,15 +100,39 @@ async fn an_instance_that_ends_too_soon_is_found_by_the_drain_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn behind_haproxy_instances_drain_without_harm() {
+async fn behind_haproxy_instances_die_hang_and_drain_without_harm() {
     // Longer than two of its checks.
     let mut fleet = Fleet::start(&[("shutdown.lame_duck_ms", "3000")]).await;
-    let balancer = Balancer::start(Kind::HaProxy, &fleet.behind_open_doors(), &[]).await;
-    let checked = disrupt(&mut fleet, &balancer.url, &["--only", "drain"]).await;
+    let quick = [("timeout server 15s", "timeout server 3s")];
+    let balancer = Balancer::start(Kind::HaProxy, &fleet.behind_open_doors(), &quick).await;
+    let only = [
+        "--only", "eject", "--only", "hang", "--only", "drain", "--only", "all-down",
+    ];
+    let checked = disrupt(&mut fleet, &balancer.url, "1500", &only).await;
     println!("{}", checked.lines());
     assert_eq!(
         checked.with("PASS"),
-        ["discover", "drain"],
+        ["discover", "eject", "hang", "drain", "all-down"],
+        "{}",
+        checked.lines()
+    );
+    assert_eq!(checked.code, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_balancer_that_hangs_up_on_who_drains_is_found_by_the_drain_alone() {
+    let mut fleet = Fleet::start(&[("shutdown.lame_duck_ms", "3000")]).await;
+    let hangs_up = [(
+        "default-server check",
+        "default-server on-marked-down shutdown-sessions check",
+    )];
+    let balancer = Balancer::start(Kind::HaProxy, &fleet.behind_open_doors(), &hangs_up).await;
+    let only = ["--only", "drain", "--only", "all-down"];
+    let checked = disrupt(&mut fleet, &balancer.url, "3000", &only).await;
+    println!("{}", checked.lines());
+    assert_eq!(checked.with("FAIL"), ["drain"], "{}", checked.lines());
+    assert!(
+        checked.measured("drain").contains("cut off"),
         "{}",
         checked.lines()
     );
