@@ -25,6 +25,8 @@ pub enum GroupState {
     Stalled,
     /// Too many records died; it stays out until the process starts again.
     Flooded,
+    /// Another process has joined under this one's `kafka.group_instance_id`; it stays out until the process starts again.
+    Replaced,
     /// The process is ending.
     Closed,
 }
@@ -105,7 +107,8 @@ impl GroupFigures {
         let group = &self.group;
         metrics::group_in_flight(group, self.in_flight());
         metrics::group_stalled(group, self.stalled_lanes);
-        metrics::group_stopped(group, self.state == GroupState::Flooded);
+        let is_out = matches!(self.state, GroupState::Flooded | GroupState::Replaced);
+        metrics::group_stopped(group, is_out);
     }
 }
 
@@ -170,6 +173,7 @@ impl Groups {
 fn trouble(figures: &GroupFigures) -> Option<String> {
     let what = match figures.state {
         GroupState::Flooded => "stopped because too many records died",
+        GroupState::Replaced => "stays out because another process has its kafka.group_instance_id",
         GroupState::Stalled => "stands still because the dead letters cannot be written",
         _ => return None,
     };

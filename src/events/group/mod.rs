@@ -22,6 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::core::Core;
@@ -42,6 +43,9 @@ use runner::{Ended, Runner};
 
 /// How often is looked how far behind a group is.
 const LAG_INTERVAL: Duration = Duration::from_secs(5);
+
+/// A member that lived for so long was none that could not join.
+const SETTLED_AFTER: Duration = Duration::from_secs(30);
 
 /// Waits between two tries to join.
 const JOIN_BACKOFF: Backoff = Backoff {
@@ -116,18 +120,22 @@ async fn run(core: &Arc<Core>, patience: Duration, drain: &CancellationToken) {
     let mut failures = 0;
     while !drain.is_cancelled() {
         core.change(|figures| figures.state = GroupState::Joining);
+        let began = Instant::now();
         match core.log.subscribe(core.name(), core.handler.topics()).await {
             Ok(member) => {
                 let runner = Runner::new(core.clone(), member);
                 match runner.run(drain, patience).await {
                     Ended::Drained => break,
-                    Ended::Flooded => stay_out(core, drain).await,
+                    Ended::Flooded => stay_out(core, GroupState::Flooded, drain).await,
+                    Ended::Replaced => stay_out(core, GroupState::Replaced, drain).await,
                     Ended::Broken(why) => {
                         tracing::warn!(group = core.name(), "the member is replaced: {why}");
                         core.note_error(&why);
                         core.change(|figures| figures.rejoins += 1);
                         metrics::group_rejoined(core.name());
-                        failures = 1;
+                        // Under the name of a static member that was killed, none lives for long.
+                        let was_settled = began.elapsed() >= SETTLED_AFTER;
+                        failures = if was_settled { 1 } else { failures + 1 };
                     }
                 }
             }
@@ -145,13 +153,18 @@ async fn run(core: &Arc<Core>, patience: Duration, drain: &CancellationToken) {
     core.change(|figures| figures.state = GroupState::Closed);
 }
 
-/// Somebody must look first: going on would empty the topic into the dead letters.
-async fn stay_out(core: &Core, drain: &CancellationToken) {
+/// Somebody must look first. Going on would empty the topic into the dead letters; or throw a process of the same name
+/// out of the group, which would come back and do the same, for ever.
+async fn stay_out(core: &Core, state: GroupState, drain: &CancellationToken) {
+    let why = match state {
+        GroupState::Replaced => "another process has its kafka.group_instance_id",
+        _ => "too many records died",
+    };
     tracing::error!(
         group = core.name(),
-        "too many records died: the group stays out in this process until it starts again"
+        "{why}: the group stays out in this process until it starts again"
     );
-    core.change(|figures| figures.state = GroupState::Flooded);
+    core.change(|figures| figures.state = state);
     core.groups.show(core.name());
     drain.cancelled().await;
 }

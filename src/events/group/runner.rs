@@ -36,6 +36,8 @@ pub(super) enum Ended {
     Drained,
     /// Too many records died.
     Flooded,
+    /// Another process has this one's name in the group.
+    Replaced,
     /// Another member must take its place.
     Broken(String),
 }
@@ -77,7 +79,7 @@ impl Runner {
         let ended = self.read(drain).await;
         let all: Vec<_> = self.slots.keys().cloned().collect();
         let patience = match ended {
-            Ended::Broken(_) => Duration::ZERO,
+            Ended::Broken(_) | Ended::Replaced => Duration::ZERO,
             Ended::Drained | Ended::Flooded => patience,
         };
         self.hand_over(&all, patience).await;
@@ -309,8 +311,10 @@ impl Runner {
     /// A log that does not answer is asked again; a member that cannot go on is replaced.
     async fn judge(&mut self, error: Error) -> Result<(), Ended> {
         self.core.note_error(&error.to_string());
-        let Error::Unavailable(why) = error else {
-            return Err(Ended::Broken(error.to_string()));
+        let why = match error {
+            Error::Unavailable(why) => why,
+            Error::Replaced(_) => return Err(Ended::Replaced),
+            error => return Err(Ended::Broken(error.to_string())),
         };
         self.read_failures += 1;
         if self.read_failures == 1 {

@@ -160,6 +160,9 @@ pub enum Error {
     /// The member has lost its partitions meanwhile; the records will be delivered to another.
     #[error("the partitions belong to another member now: {0}")]
     Fenced(String),
+    /// Another process has joined under this member's `kafka.group_instance_id`: one of the two must not have that name.
+    #[error("another process joined under the same kafka.group_instance_id: {0}")]
+    Replaced(String),
     /// Anything else.
     #[error("event log: {0}")]
     Other(String),

@@ -13,7 +13,7 @@ use spheroctl::events::topics::{JOB_EVENTS, dead_letters_of};
 use spheroctl::kit::clock::SystemClock;
 use spheroctl::kit::instance::InstanceId;
 use spheroctl::kit::lifecycle::Lifecycle;
-use spheroctl::settings;
+use spheroctl::settings::{self, GroupProtocol};
 
 use super::auditor;
 use crate::conformance::event_log::backend::{database, kafka};
@@ -54,13 +54,25 @@ impl World {
 
     /// Kafka, and PostgreSQL for the effects.
     pub async fn kafka() -> Self {
+        Self::kafka_at(kafka(&services::kafka_bootstrap())).await
+    }
+
+    /// The same with the newer group protocol, whose session time-out is the brokers'.
+    pub async fn kafka_newer() -> Self {
+        let mut settings = kafka(&services::kafka_bootstrap());
+        settings.group_protocol = GroupProtocol::Consumer;
+        Self::kafka_at(settings).await
+    }
+
+    /// Kafka at these settings, and PostgreSQL for the effects.
+    pub async fn kafka_at(settings: settings::Kafka) -> Self {
         let made = services::postgres_database(async |url: &str| {
             let db = Db::open(&database(url)).await.expect("PostgreSQL opens");
             db.migrate().await.expect("PostgreSQL migrates");
             db.close().await;
         });
         let made = made.await;
-        let mut world = Self::open(&made.url(), kafka(&services::kafka_bootstrap())).await;
+        let mut world = Self::open(&made.url(), settings).await;
         world._database = Some(made);
         world.topics(true).await;
         world
@@ -109,8 +121,19 @@ impl World {
     pub async fn without_dead_letters(&self) -> Self {
         let mut settings = self.settings.clone();
         settings.topic_prefix = crate::support::unique_prefix();
+        let world = self.with(settings);
+        if world.settings.bootstrap_servers.is_empty() {
+            auditor::drop_topic(&world.db, &dead_letters_of(JOB_EVENTS)).await;
+        } else {
+            world.topics(false).await;
+        }
+        world
+    }
+
+    /// This world as a process with other settings of the log sees it.
+    pub fn with(&self, settings: settings::Kafka) -> Self {
         let lifecycle = Lifecycle::new();
-        let world = Self {
+        Self {
             log: log(&self.db, &settings, &lifecycle, "test"),
             db: self.db.clone(),
             settings,
@@ -118,13 +141,7 @@ impl World {
             lifecycle,
             _folder: None,
             _database: None,
-        };
-        if world.settings.bootstrap_servers.is_empty() {
-            auditor::drop_topic(&world.db, &dead_letters_of(JOB_EVENTS)).await;
-        } else {
-            world.topics(false).await;
         }
-        world
     }
 
     /// Runs a handler as the process `name` does.

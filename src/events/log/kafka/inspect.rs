@@ -13,6 +13,7 @@ use super::context::LogContext;
 use super::failure::unavailable;
 use super::{ANSWER_MAX, Shared, assignment};
 use crate::events::log::{Error, Member, Partition, Record};
+use crate::settings::GroupProtocol;
 
 /// The group under whose name single partitions are read; it has no members and commits nothing.
 const BROWSER: &str = "browse";
@@ -107,8 +108,13 @@ fn list(
     Ok(list)
 }
 
-/// The living members and what they read.
+/// The living members and what they read. The client library can ask for members of the classic protocol only; of a group
+/// of the newer one the brokers then say that there is no such group.
 pub fn members(shared: &Shared, group: &str) -> Result<Vec<Member>, Error> {
+    if shared.names.group_protocol() == GroupProtocol::Consumer {
+        let why = "the members of a group with kafka.group_protocol consumer cannot be asked for";
+        return Err(Error::Other(why.to_owned()));
+    }
     let full = shared.names.group(group);
     let groups = shared
         .asker

@@ -237,6 +237,9 @@ impl Member {
     /// librdkafka mends connections by itself; only what it cannot mend is an error to the reader.
     fn judge(&self, error: &KafkaError) -> Result<(), Error> {
         match error {
+            KafkaError::MessageConsumptionFatal(RDKafkaErrorCode::FencedInstanceId) => {
+                Err(Error::Replaced(self.group.clone()))
+            }
             KafkaError::MessageConsumptionFatal(_) => Err(Error::Other(error.to_string())),
             KafkaError::MessageConsumption(RDKafkaErrorCode::UnknownTopicOrPartition) => {
                 Err(Error::UnknownTopic(self.group.clone()))
