@@ -36,7 +36,7 @@ use crate::kit::metrics;
 use crate::kit::retry::Backoff;
 
 pub use figures::{GroupFigures, GroupState, Groups, PartitionFigures};
-pub use handler::{Handler, HandlerError};
+pub use handler::{Effect, Handler, HandlerError};
 pub use turns::Turns;
 
 use runner::{Ended, Runner};
@@ -109,7 +109,6 @@ fn core(handler: Arc<dyn Handler>, handles: &Handles, rules: Rules) -> Core {
         permits: Arc::new(Semaphore::new(rules.handlers_at_once)),
         changed: Notify::new(),
         flooded: CancellationToken::new(),
-        completed: 0.into(),
         flood: Default::default(),
     };
     core.change(|figures| instance.clone_into(&mut figures.client_id));

@@ -239,6 +239,11 @@ pub trait Subscription: Send + std::fmt::Debug {
     /// The next delivery; waits for one. Cancel-safe: nothing is lost when the future is dropped.
     async fn next(&mut self) -> Result<Delivered, Error>;
 
+    /// The next record where it is at hand, without a wait; none where [`Subscription::next`] has to be asked.
+    fn at_hand(&mut self) -> Option<Record> {
+        None
+    }
+
     /// Delivers nothing more of these partitions of the member until [`Subscription::resume`], and forgets what was
     /// fetched ahead: it is fetched again. Hence for waits of a second or more only.
     fn pause(&mut self, partitions: &[Partition]) -> Result<(), Error>;
