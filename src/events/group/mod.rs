@@ -27,7 +27,8 @@ use tokio_util::sync::CancellationToken;
 
 use self::core::Core;
 use super::inbox::Inbox;
-use super::log::SharedLog;
+use super::log::{SharedLog, TopicState};
+use super::topics;
 use crate::db::Db;
 use crate::kit::clock::SharedClock;
 use crate::kit::instance::InstanceId;
@@ -43,6 +44,9 @@ use runner::{Ended, Runner};
 
 /// How often is looked how far behind a group is.
 const LAG_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How often is looked whether somebody has changed the topics: with every so many-th look at the lag, once a minute.
+const TOPICS_EVERY: u32 = 12;
 
 /// A member that lived for so long was none that could not join.
 const SETTLED_AFTER: Duration = Duration::from_secs(30);
@@ -169,7 +173,12 @@ async fn stay_out(core: &Core, state: GroupState, drain: &CancellationToken) {
 }
 
 async fn watch_lag(core: &Core, drain: &CancellationToken) {
+    let mut looks = 0_u32;
     loop {
+        if looks.is_multiple_of(TOPICS_EVERY) {
+            look_at_topics(core).await;
+        }
+        looks = looks.wrapping_add(1);
         tokio::select! {
             () = drain.cancelled() => return,
             () = tokio::time::sleep(LAG_INTERVAL) => {}
@@ -179,4 +188,25 @@ async fn watch_lag(core: &Core, drain: &CancellationToken) {
             Err(error) => tracing::debug!(group = core.name(), %error, "no lag is known: {error}"),
         }
     }
+}
+
+/// A topic with more partitions than before is read to its end, but its keys have moved: that is told for as long as it is
+/// so, never mended in silence.
+async fn look_at_topics(core: &Core) {
+    let wanted = topics::with_twins(core.handler.topics());
+    let states = match core.log.ensure_topics(&wanted, true).await {
+        Ok(states) => states,
+        Err(error) => {
+            return tracing::debug!(group = core.name(), %error, "the topics were not looked at: {error}");
+        }
+    };
+    let found = wanted.iter().zip(states).map(|(topic, state)| {
+        let found = match state {
+            TopicState::Partitions { found } => found,
+            TopicState::Present | TopicState::Missing => topic.partitions,
+        };
+        (topic.name.clone(), topic.partitions, found)
+    });
+    core.groups
+        .note_partitions(core.name(), &found.collect::<Vec<_>>());
 }

@@ -1,7 +1,11 @@
 //! Consumer groups on both logs: order per key, one effect per record, poison, outages, and members that come and go.
 
 mod auditor;
+mod brokers;
+mod grown;
 mod handling;
+mod load;
+mod member;
 mod outages;
 mod poison;
 mod processes;

@@ -3,7 +3,7 @@
 use spheroctl::events::group::GroupState;
 use spheroctl::settings::{GroupProtocol, Kafka};
 
-use super::auditor::{Auditor, GROUP, audit, events, records};
+use super::auditor::{Auditor, audit, events, records};
 use super::world::{DEADLINE, Process, World};
 use crate::support::eventually;
 
@@ -34,7 +34,7 @@ async fn comes_again(world: &World) {
     })
     .await;
     assert_eq!(first.figures().rebalances, changes, "others were disturbed");
-    world.caught_up(GROUP, 400).await;
+    world.caught_up(400).await;
     first.end().await;
     again.end().await;
     audit(&world.db, &sent).await;
@@ -59,7 +59,7 @@ async fn of_two_with_one_name_the_older_stays_out_and_says_so() {
     assert!(trouble.contains("group_instance_id"), "{trouble}");
     let sent = events(20, 5);
     world.append(records(&sent)).await;
-    world.caught_up(GROUP, 100).await;
+    world.caught_up(100).await;
     assert_eq!(newer.figures().handled, 100);
     older.end().await;
     newer.end().await;
@@ -83,7 +83,7 @@ async fn of_two_with_one_name_the_newer_waits_in_the_newer_protocol() {
     .await;
     let sent = events(20, 5);
     world.append(records(&sent)).await;
-    world.caught_up(GROUP, 100).await;
+    world.caught_up(100).await;
     assert_eq!(older.figures().handled, 100);
     older.end().await;
     eventually("the newer takes over", DEADLINE, async || {

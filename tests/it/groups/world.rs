@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use spheroctl::db::Db;
+use spheroctl::db::{Db, on_tx};
 use spheroctl::events::dead_letters::DeadLetters;
 use spheroctl::events::group::{self, GroupFigures, Groups, Handler, Handles, Rules, Turns};
 use spheroctl::events::log::kafka::KafkaLog;
 use spheroctl::events::log::sqlite::SqliteLog;
 use spheroctl::events::log::{NewRecord, SharedLog, Topic};
+use spheroctl::events::outbox::OutboxBell;
+use spheroctl::events::relay::Relay;
 use spheroctl::events::topics::{JOB_EVENTS, dead_letters_of};
 use spheroctl::kit::clock::SystemClock;
 use spheroctl::kit::instance::InstanceId;
@@ -23,7 +25,9 @@ use crate::support::{eventually, services};
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Partitions of the topic of facts.
-const PARTITIONS: i32 = 12;
+pub const PARTITIONS: i32 = 12;
+
+const OUTBOX_ROWS: &str = "select count(*) from outbox_events";
 
 pub struct World {
     pub db: Db,
@@ -166,6 +170,23 @@ impl World {
         Process { groups, lifecycle }
     }
 
+    /// Carries the outbox to the log for as long as the world is there; the bell wakes it.
+    pub fn start_relay(&self) -> OutboxBell {
+        let bell = OutboxBell::default();
+        let outbox = settings::load(&settings::Sources::default()).expect("the defaults are good");
+        let relay = Relay::new(
+            self.db.clone(),
+            self.log.clone(),
+            SystemClock::shared(),
+            bell.clone(),
+            "test",
+            &outbox.settings.outbox,
+        );
+        let drain = self.lifecycle.drain_token();
+        self.lifecycle.spawn("test.relay", relay.run(drain));
+        bell
+    }
+
     pub async fn append(&self, records: Vec<NewRecord>) {
         for chunk in records.chunks(500) {
             for answer in self.log.append(chunk.to_vec()).await {
@@ -179,10 +200,19 @@ impl World {
         DeadLetters::new(db, log, SystemClock::shared())
     }
 
+    /// How many rows wait in the outbox.
+    pub async fn outbox_rows(&self) -> i64 {
+        let mut tx = self.db.reader().await.expect("a connection");
+        let rows: Result<i64, sqlx::Error> = on_tx!(tx, |conn| sqlx::query_scalar(OUTBOX_ROWS)
+            .fetch_one(conn)
+            .await);
+        rows.expect("a number")
+    }
+
     /// Waits until the group has committed everything.
-    pub async fn caught_up(&self, group: &str, records: i64) {
+    pub async fn caught_up(&self, records: i64) {
         eventually("the group commits all", DEADLINE, async || {
-            let lag = self.log.lag(group, &[JOB_EVENTS]).await;
+            let lag = self.log.lag(auditor::GROUP, &[JOB_EVENTS]).await;
             let Ok(lag) = lag else { return false };
             let mut committed = 0;
             for (partition, behind) in lag {
