@@ -3,10 +3,11 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use rdkafka::ClientConfig;
 use rdkafka::Message;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::message::BorrowedMessage;
 use serde_json::Value;
 use spheroctl::events::topics::JOB_EVENTS;
 use spheroctl::kit::clock::{Clock, SystemClock};
@@ -15,7 +16,9 @@ use super::world::World;
 use super::{Failure, spent};
 
 /// Longest silence before the last record.
-const SILENCE_MAX: Duration = Duration::from_secs(30);
+const SILENCE_MAX: TimeDelta = TimeDelta::seconds(30);
+/// Longest wait of one poll.
+const POLL_MAX: Duration = Duration::from_millis(100);
 
 pub fn run(world: &World, records: usize) -> Result<Value, Failure> {
     let kafka = &world.settings.kafka;
@@ -40,7 +43,7 @@ pub fn run(world: &World, records: usize) -> Result<Value, Failure> {
     let (mut began, mut committed) = (SystemClock.now(), SystemClock.now());
     let mut bytes = 0;
     for number in 0..records {
-        let message = consumer.poll(SILENCE_MAX).ok_or("no record came")??;
+        let message = next(&consumer)?;
         let is_first = number == 0;
         if is_first {
             began = SystemClock.now();
@@ -59,6 +62,19 @@ pub fn run(world: &World, records: usize) -> Result<Value, Failure> {
         return Err("records without a value".into());
     }
     Ok(spent(began, ended))
+}
+
+/// A poll that carries a rebalance out gives no record.
+fn next(consumer: &BaseConsumer) -> Result<BorrowedMessage<'_>, Failure> {
+    let began = SystemClock.now();
+    loop {
+        if let Some(message) = consumer.poll(POLL_MAX) {
+            return Ok(message?);
+        }
+        if SystemClock.now() - began > SILENCE_MAX {
+            return Err("no record came".into());
+        }
+    }
 }
 
 fn is_due(committed: DateTime<Utc>) -> bool {

@@ -38,18 +38,16 @@ impl World {
     /// With the settings' defaults. Topics have `prefix`; groups are new in each run.
     pub async fn open(database: &str, brokers: &str, prefix: &str) -> Result<Self, Failure> {
         let brokers = if brokers == "-" { "" } else { brokers };
-        let flags = [
-            ("database.url", database),
-            ("kafka.bootstrap_servers", brokers),
-            ("kafka.topic_prefix", prefix),
-            (
-                "kafka.group_prefix",
-                &format!("bench{}-", Uuid::new_v4().simple()),
-            ),
+        let group_prefix = format!("bench{}-", Uuid::new_v4().simple());
+        let environment = [
+            ("SPHEROCTL__DATABASE__URL", database),
+            ("SPHEROCTL__KAFKA__BOOTSTRAP_SERVERS", brokers),
+            ("SPHEROCTL__KAFKA__TOPIC_PREFIX", prefix),
+            ("SPHEROCTL__KAFKA__GROUP_PREFIX", &group_prefix),
         ];
-        let flags = flags.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let environment = environment.map(|(key, value)| (key.to_owned(), value.to_owned()));
         let sources = Sources {
-            flags: flags.to_vec(),
+            environment: environment.into(),
             ..Sources::default()
         };
         let settings = settings::load(&sources)?.settings;
