@@ -194,16 +194,22 @@ impl App {
         }
         let wanted = topics::all();
         let states = self.log.ensure_topics(&wanted, only_check).await?;
+        let mut odd = Vec::new();
         for (topic, state) in wanted.iter().zip(states) {
             match state {
                 TopicState::Present => {}
                 TopicState::Missing => pending.push(format!("topic {}", topic.name)),
-                TopicState::Partitions { found } => anyhow::bail!(
-                    "topic {} has {found} partitions instead of {}; keys would move, so nothing was changed",
-                    topic.name,
-                    topic.partitions
-                ),
+                TopicState::Partitions { found } => odd.push(format!(
+                    "topic {} has {found} partitions instead of {}",
+                    topic.name, topic.partitions
+                )),
             }
+        }
+        if !odd.is_empty() {
+            anyhow::bail!(
+                "{}; keys would move, so none of these was changed",
+                odd.join(", ")
+            );
         }
         Ok(pending)
     }

@@ -12,9 +12,9 @@ import uuid
 from collections import Counter
 
 ANSWER_LIMIT_S = 30.0
-# Who is told to come back, or not answered, asks again with the same key: for longer than the 60 s for which a request of a
+# Who is told to come back, or not answered, asks again with the same key: for longer than the 10 s for which a request of a
 # process that died counts as in flight.
-PATIENCE_S, TRY_AGAIN_S = 75.0, 0.25
+PATIENCE_S, TRY_AGAIN_S = 25.0, 0.25
 LATER = {409, 429, 503}  # with Retry-After
 NO_ANSWER = {502, 503, 504}
 # What came instead of an answer on a connection that had answered before: whoever is in front closed it.

@@ -29,6 +29,9 @@ const TABLE: [(&str, i32, i64); 7] = [
     (FILE_EVENTS, 3, 7),
 ];
 
+/// Before the name of a topic, that of its dead letters.
+const DEAD_LETTERS: &str = "dlq.";
+
 /// Days for which dead letters are kept.
 const DEAD_LETTER_DAYS: i64 = 30;
 
@@ -45,9 +48,19 @@ pub fn all() -> Vec<Topic> {
     facts.chain(dead).collect()
 }
 
+/// These topics as this version needs them, with their dead-letter twins.
+pub fn with_twins(names: &[&str]) -> Vec<Topic> {
+    let mut topics = all();
+    topics.retain(|topic| {
+        let fact = topic.name.strip_prefix(DEAD_LETTERS).unwrap_or(&topic.name);
+        names.contains(&fact)
+    });
+    topics
+}
+
 /// The topic that takes the dead letters of `topic`: as many partitions, same keys.
 pub fn dead_letters_of(topic: &str) -> String {
-    format!("dlq.{topic}")
+    format!("{DEAD_LETTERS}{topic}")
 }
 
 /// How long a record of facts is kept at most, in milliseconds.
@@ -78,5 +91,20 @@ mod tests {
             assert_eq!(twin.partitions, topic.partitions);
             assert_eq!(twin.retention_ms, 30 * DAY_MS);
         }
+    }
+
+    #[test]
+    fn the_twins_of_some_topics_are_found() {
+        let found = with_twins(&[JOB_EVENTS, FILE_EVENTS]);
+        let names: Vec<_> = found.iter().map(|topic| topic.name.as_str()).collect();
+        assert_eq!(
+            names,
+            [
+                "job.events",
+                "file.events",
+                "dlq.job.events",
+                "dlq.file.events"
+            ]
+        );
     }
 }

@@ -210,6 +210,11 @@ pub fn group_stalled(group: &str, lanes: usize) {
     gauge!("spheroctl_dlq_stalled", "group" => group.to_owned()).set(lanes as f64);
 }
 
+/// How many partitions a topic has more than this version wants; negative where it has fewer.
+pub fn topic_partitions_odd(topic: &str, more: i32) {
+    gauge!("spheroctl_kafka_partitions_odd", "topic" => topic.to_owned()).set(more);
+}
+
 /// Whether a group stays out because too many records died: 1 or 0.
 pub fn group_stopped(group: &str, stopped: bool) {
     gauge!("spheroctl_kafka_group_stopped", "group" => group.to_owned()).set(if stopped {

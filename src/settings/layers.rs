@@ -8,7 +8,7 @@ use config::{Config, ConfigError, Map, Source, Value, ValueKind};
 
 use super::error::Error;
 use super::redact;
-use super::schema::FILE_BYTES_MAX;
+use super::schema::{DEFAULT_ORIGIN, FILE_BYTES_MAX};
 
 /// One layer: typed values by key, and what was found on the way.
 #[derive(Debug, Clone, Default)]
@@ -51,6 +51,12 @@ impl Merged {
             Some(ValueKind::String(text)) => text,
             _ => "",
         }
+    }
+
+    /// Whether nobody has set `key`.
+    pub(super) fn is_default(&self, key: &str) -> bool {
+        let origin = self.values.get(key).and_then(Value::origin);
+        origin == Some(DEFAULT_ORIGIN)
     }
 
     /// The error that says what is expected of the value under `key`.

@@ -134,6 +134,7 @@ pub(super) const RANGES: &[(&str, i64, i64)] = &[
 /// Every word that must be one of a few.
 pub(super) const CHOICES: &[(&str, &[&str])] = &[
     ("log.format", &["text", "json"]),
+    ("kafka.group_protocol", &["classic", "consumer"]),
     ("worker.lanes", &["all", "default", "large"]),
     ("health.readiness", &["lenient", "strict"]),
     ("ml.segmenter", &["builtin", "spheroseg", "oip-v2", "auto"]),

@@ -10,6 +10,7 @@
 mod aliases;
 mod environment;
 mod error;
+mod kafka;
 mod layers;
 mod limits;
 mod load;
@@ -22,6 +23,7 @@ mod validate;
 
 pub use aliases::{ALIASES, Alias};
 pub use error::Error;
+pub use kafka::{GroupProtocol, Kafka};
 pub use load::{Entry, Loaded, Sources, load};
 pub use ml::{Ml, MlFallback, MlSegmenter};
 pub use redact::redacted_url;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use secrecy::SecretString;
 use serde::Deserialize;
 
+use super::kafka::Kafka;
 use super::ml::Ml;
 use crate::kit::lane::Lane;
 
@@ -229,28 +230,6 @@ pub struct Redis {
     pub command_timeout_ms: u64,
     /// Prefix of every key and channel.
     pub prefix: String,
-}
-
-/// The event-log seam.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Kafka {
-    /// `host:port,…`; where empty the log is kept in the SQLite database.
-    pub bootstrap_servers: String,
-    /// Prefix of every topic.
-    pub topic_prefix: String,
-    /// Prefix of every consumer group.
-    pub group_prefix: String,
-    /// A member that is silent for this long loses its partitions.
-    pub session_timeout_ms: u64,
-    /// Interval of a member's heartbeats.
-    pub heartbeat_interval_ms: u64,
-    /// A record that is not delivered within this fails.
-    pub delivery_timeout_ms: u64,
-    /// How long the producer gathers a batch.
-    pub linger_ms: u64,
-    /// Copies of each partition that `migrate` asks for.
-    pub replication_factor: i32,
 }
 
 /// Where file bytes are kept and how large they may be.

@@ -34,6 +34,7 @@ pub(super) fn problems(merged: &Merged) -> Vec<Error> {
     choices(merged, &mut problems);
     texts(merged, &mut problems);
     urls(merged, &mut problems);
+    groups(merged, &mut problems);
     pairs(merged, &mut problems);
     remote_segmenter(merged, &mut problems);
     problems
@@ -142,6 +143,39 @@ fn urls(merged: &Merged, problems: &mut Vec<Error>) {
         if sqlite && !merged.text(key).is_empty() {
             problems.push(merged.refuse(key, "nothing, because database.url is SQLite"));
         }
+    }
+}
+
+/// Consumer groups: what only brokers have, and what the newer protocol leaves to them.
+fn groups(merged: &Merged, problems: &mut Vec<Error>) {
+    let mut expect = |key: &str, good: bool, expected: &str| {
+        if !good {
+            problems.push(merged.refuse(key, expected));
+        }
+    };
+    let id = merged.text("kafka.group_instance_id");
+    let good = id.len() <= ID_CHARS_MAX && plain(id, b"._-") && !matches!(id, "." | "..");
+    expect(
+        "kafka.group_instance_id",
+        good,
+        "at most 128 letters, digits and . _ -, and more than dots",
+    );
+    let embedded = merged.text("kafka.bootstrap_servers").is_empty();
+    let newer = merged.text("kafka.group_protocol") == "consumer";
+    expect(
+        "kafka.bootstrap_servers",
+        !embedded || !newer && id.is_empty(),
+        "brokers, because kafka.group_protocol is consumer or kafka.group_instance_id is set: the embedded log knows \
+         neither",
+    );
+    // Whoever sets them believes that they count: his takeover would take 45 s all the same.
+    for key in ["kafka.session_timeout_ms", "kafka.heartbeat_interval_ms"] {
+        expect(
+            key,
+            !newer || embedded || merged.is_default(key),
+            "no value, because kafka.group_protocol is consumer: the brokers' \
+             group.consumer.session.timeout.ms and group.consumer.heartbeat.interval.ms count",
+        );
     }
 }
 
@@ -268,11 +302,36 @@ mod tests {
             ("queue.retry_cap_ms", "999"),
             ("auth.session_absolute_s", "60"),
             ("kafka.heartbeat_interval_ms", "2001"),
+            ("kafka.group_protocol", "consumer"),
+            ("kafka.group_instance_id", "worker-0"),
             ("database.replica_url", "postgres://db/lab"),
             ("ml.segmenter", "spheroseg"),
             ("ml.breaker_min_calls", "21"),
         ] {
             assert!(refusal(key, value).is_some(), "{key} = {value}");
+        }
+    }
+
+    #[test]
+    fn what_the_newer_group_protocol_leaves_to_the_brokers_is_refused() {
+        let outcome = |more: &[(&str, &str)]| {
+            let flags = [
+                ("kafka.bootstrap_servers", "log:9092"),
+                ("kafka.group_protocol", "consumer"),
+            ];
+            let flags = flags.iter().chain(more);
+            let flags = flags.map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+            let sources = Sources {
+                flags: flags.collect(),
+                ..Sources::default()
+            };
+            load(&sources).map(drop).map_err(|error| error.to_string())
+        };
+        assert_eq!(outcome(&[]), Ok(()));
+        assert_eq!(outcome(&[("kafka.group_instance_id", "worker-0")]), Ok(()));
+        for key in ["kafka.session_timeout_ms", "kafka.heartbeat_interval_ms"] {
+            let text = outcome(&[(key, "2000")]).unwrap_err();
+            assert!(text.contains("the brokers'"), "{text}");
         }
     }
 
@@ -290,6 +349,7 @@ mod tests {
             ("database.url", "mysql://db/lab"),
             ("kafka.bootstrap_servers", "log"),
             ("kafka.topic_prefix", "a b"),
+            ("kafka.group_instance_id", "worker 0"),
             ("files.dir", "a\nb"),
             ("ml.url", "ml:8000"),
             ("ml.model", "../secret"),

@@ -144,6 +144,11 @@ impl<'de> Deserialize<'de> for LetterId {
 
 pub(super) fn letter_of(record: &Record) -> Letter {
     let text = |name| header(record, name).unwrap_or_default().to_owned();
+    // Letters that Spring's consumers wrote into our topics say the same by other names.
+    let either = |ours, springs| match header(record, ours) {
+        Some(value) => value.to_owned(),
+        None => text(springs),
+    };
     let envelope = Envelope::from_headers(&record.headers).ok();
     let failed_at = DateTime::parse_from_rfc3339(&text(FAILED_AT)).ok();
     let topic = &record.partition.topic;
@@ -154,13 +159,13 @@ pub(super) fn letter_of(record: &Record) -> Letter {
     };
     Letter {
         id,
-        group: text(GROUP),
+        group: either(GROUP, "kafka_dlt-original-consumer-group"),
         key: record.key.clone().unwrap_or_default(),
         event: envelope.as_ref().map(|envelope| envelope.id),
         kind: envelope.map(|envelope| envelope.kind),
         attempts: text(ATTEMPTS).parse().unwrap_or_default(),
-        error_class: text(ERROR_CLASS),
-        error: text(ERROR_MESSAGE),
+        error_class: either(ERROR_CLASS, "kafka_dlt-exception-fqcn"),
+        error: either(ERROR_MESSAGE, "kafka_dlt-exception-message"),
         failed_at: failed_at.map(|at| at.to_utc()),
         state: State::Unknown,
         headers: None,

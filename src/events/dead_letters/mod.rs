@@ -29,6 +29,9 @@ const VERSION: &str = "dlq-app-version";
 /// On a record that was replayed: the letter that it comes from.
 pub const REPLAYED_FROM: &str = "dlq-replayed-from";
 
+/// The headers of Kafka Connect's dead letters (its `DeadLetterQueueReporter`), as text like there: tools for Kafka show them.
+const CONNECT: &str = "__connect.errors.";
+
 /// Names that readers of the systems before this one look for.
 const PLAIN: [&str; 4] = ["retry_count", "original_topic", "error", "timestamp"];
 
@@ -68,9 +71,20 @@ pub fn letter(record: &Record, death: &Death<'_>) -> NewRecord {
         (HOST, death.host.to_owned()),
         (VERSION, env!("CARGO_PKG_VERSION").to_owned()),
     ];
+    let connect = [
+        ("topic", place.topic.clone()),
+        ("partition", place.number.to_string()),
+        ("offset", record.offset.to_string()),
+        // Connect's own words for where a sink fails.
+        ("stage", "TASK_PUT".to_owned()),
+        ("class.name", death.group.to_owned()),
+        ("exception.class.name", death.class.to_owned()),
+        ("exception.message", message.clone()),
+    ];
     let plain = [attempts, place.topic.clone(), message, at];
     let added = added.into_iter().chain(PLAIN.into_iter().zip(plain));
     headers.extend(added.map(|(name, value)| (name.to_owned(), value)));
+    headers.extend(connect.map(|(name, value)| (format!("{CONNECT}{name}"), value)));
     NewRecord {
         topic: dead_letters_of(&place.topic),
         key: key_of(record),
@@ -103,8 +117,10 @@ pub(super) fn header<'r>(record: &'r Record, name: &str) -> Option<&'r str> {
 
 /// The headers without those of a death: a record that dies again tells of its last one.
 fn original_headers(headers: &[(String, String)]) -> Vec<(String, String)> {
-    let is_ours =
-        |name: &str| PLAIN.contains(&name) || (name.starts_with("dlq-") && name != REPLAYED_FROM);
+    let is_ours = |name: &str| {
+        let is_plain = PLAIN.contains(&name) || name.starts_with(CONNECT);
+        is_plain || (name.starts_with("dlq-") && name != REPLAYED_FROM)
+    };
     headers
         .iter()
         .filter(|(name, _)| !is_ours(name))
@@ -199,6 +215,13 @@ mod tests {
             ("dlq-original-offset", "17"),
             ("dlq-original-timestamp", "1700000000000"),
             ("dlq-consumer-group", "projector"),
+            ("__connect.errors.topic", "job.events"),
+            ("__connect.errors.partition", "3"),
+            ("__connect.errors.offset", "17"),
+            ("__connect.errors.stage", "TASK_PUT"),
+            ("__connect.errors.class.name", "projector"),
+            ("__connect.errors.exception.class.name", "failed"),
+            ("__connect.errors.exception.message", "no luck at all"),
         ] {
             assert_eq!(header(&read, name), Some(value), "{name}");
         }

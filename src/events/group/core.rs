@@ -25,9 +25,6 @@ use crate::kit::metrics;
 /// A handler that takes longer than this for a transaction, or for what follows it, has failed.
 const HANDLER_MAX: Duration = Duration::from_secs(30);
 
-/// A commit is due after so many completed records, or with the next tick.
-const COMMIT_AFTER: usize = 500;
-
 /// What the parts of one group in one process share.
 #[derive(Debug)]
 pub(super) struct Core {
@@ -46,7 +43,6 @@ pub(super) struct Core {
     pub changed: Notify,
     /// Too many records died.
     pub flooded: CancellationToken,
-    pub completed: AtomicUsize,
     pub flood: Mutex<FloodGuard>,
 }
 
@@ -84,15 +80,6 @@ impl Core {
         if self.flood.lock().note(handled, dead) {
             self.flooded.cancel();
         }
-        let before = self.completed.fetch_add(handled + dead, Ordering::Relaxed);
-        if before < COMMIT_AFTER && before + handled + dead >= COMMIT_AFTER {
-            self.changed.notify_one();
-        }
-    }
-
-    /// Whether so many were completed since the last commit that one is due.
-    pub fn is_commit_due(&self) -> bool {
-        self.completed.load(Ordering::Relaxed) >= COMMIT_AFTER
     }
 
     /// Handles events in one transaction, in which they are marked as done.

@@ -25,6 +25,8 @@ pub enum GroupState {
     Stalled,
     /// Too many records died; it stays out until the process starts again.
     Flooded,
+    /// Another process has joined under this one's `kafka.group_instance_id`; it stays out until the process starts again.
+    Replaced,
     /// The process is ending.
     Closed,
 }
@@ -71,6 +73,9 @@ pub struct GroupFigures {
     pub held_lanes: usize,
     /// Lanes that wait for the dead letters to be writable.
     pub stalled_lanes: usize,
+    /// Topics with another number of partitions than this version wants, in words: their keys have moved.
+    #[serde(default)]
+    pub odd_topics: Vec<String>,
     /// The last thing that went wrong.
     pub last_error: Option<String>,
     /// When.
@@ -105,7 +110,8 @@ impl GroupFigures {
         let group = &self.group;
         metrics::group_in_flight(group, self.in_flight());
         metrics::group_stalled(group, self.stalled_lanes);
-        metrics::group_stopped(group, self.state == GroupState::Flooded);
+        let is_out = matches!(self.state, GroupState::Flooded | GroupState::Replaced);
+        metrics::group_stopped(group, is_out);
     }
 }
 
@@ -142,6 +148,29 @@ impl Groups {
         }
     }
 
+    /// Notes how many partitions a group's topics have: each with what is wanted and what is there.
+    pub(super) fn note_partitions(&self, group: &str, topics: &[(String, i32, i32)]) {
+        let mut odd = Vec::new();
+        for (topic, wanted, found) in topics {
+            metrics::topic_partitions_odd(topic, found - wanted);
+            if wanted != found {
+                odd.push(format!(
+                    "{topic} with {found} partitions instead of {wanted}"
+                ));
+            }
+        }
+        self.change(group, |figures| {
+            if !odd.is_empty() && figures.odd_topics != odd {
+                tracing::error!(
+                    group,
+                    "keys have moved, their order is not kept: {}",
+                    odd.join(", ")
+                );
+            }
+            figures.odd_topics = odd;
+        });
+    }
+
     /// Notes how far behind a group's partitions are.
     pub(super) fn note_lag(&self, group: &str, lag: &BTreeMap<Partition, i64>) {
         self.change(group, |figures| {
@@ -170,7 +199,12 @@ impl Groups {
 fn trouble(figures: &GroupFigures) -> Option<String> {
     let what = match figures.state {
         GroupState::Flooded => "stopped because too many records died",
+        GroupState::Replaced => "stays out because another process has its kafka.group_instance_id",
         GroupState::Stalled => "stands still because the dead letters cannot be written",
+        _ if !figures.odd_topics.is_empty() => {
+            let topics = figures.odd_topics.join(", ");
+            return Some(format!("group {} reads {topics}", figures.group));
+        }
         _ => return None,
     };
     let why = figures.last_error.as_deref().unwrap_or("no error is known");
@@ -197,6 +231,20 @@ mod tests {
         };
         groups.note_lag("g", &BTreeMap::from([(place(0), 5), (place(1), 7)]));
         assert_eq!(groups.all()[0].lag(), 7);
+    }
+
+    #[test]
+    fn a_topic_that_has_grown_is_trouble() {
+        let groups = Groups::default();
+        groups.note_partitions("g", &[("t".to_owned(), 12, 13), ("u".to_owned(), 3, 3)]);
+        let trouble = groups.trouble().unwrap();
+        assert!(
+            trouble.contains("t with 13 partitions instead of 12"),
+            "{trouble}"
+        );
+        assert!(!trouble.contains("u with"), "{trouble}");
+        groups.note_partitions("g", &[("t".to_owned(), 13, 13)]);
+        assert_eq!(groups.trouble(), None);
     }
 
     #[test]

@@ -25,6 +25,11 @@ pub trait Handler: Send + Sync + std::fmt::Debug + 'static {
     /// The topics that the group reads, of [`crate::events::topics`].
     fn topics(&self) -> &'static [&'static str];
 
+    /// Where its effects are.
+    fn effect(&self) -> Effect {
+        Effect::Inside
+    }
+
     /// The effect of `event`, written with `tx`. May be run several times; what a failed run wrote is rolled back. Runs
     /// for several events may share one transaction, which is then repeated for each when one fails.
     async fn handle(&self, tx: &mut Tx, event: &Event) -> Result<(), HandlerError>;
@@ -34,6 +39,16 @@ pub trait Handler: Send + Sync + std::fmt::Debug + 'static {
         let _ = event;
         Ok(())
     }
+}
+
+/// Where the effects of a handler are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// In the database, perhaps outside too: each event has a row of the inbox and is handled in a transaction.
+    Inside,
+    /// Outside alone: [`Handler::committed`] does everything, and doing it again does no harm, so that a row of the inbox
+    /// would promise nothing more. Its attempts are counted in memory: it must not be able to end the process.
+    Outside,
 }
 
 /// Why an event was not handled, named by what happens to it.

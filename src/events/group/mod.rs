@@ -22,11 +22,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::core::Core;
 use super::inbox::Inbox;
-use super::log::SharedLog;
+use super::log::{SharedLog, TopicState};
+use super::topics;
 use crate::db::Db;
 use crate::kit::clock::SharedClock;
 use crate::kit::instance::InstanceId;
@@ -35,13 +37,19 @@ use crate::kit::metrics;
 use crate::kit::retry::Backoff;
 
 pub use figures::{GroupFigures, GroupState, Groups, PartitionFigures};
-pub use handler::{Handler, HandlerError};
+pub use handler::{Effect, Handler, HandlerError};
 pub use turns::Turns;
 
 use runner::{Ended, Runner};
 
 /// How often is looked how far behind a group is.
 const LAG_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How often is looked whether somebody has changed the topics: with every so many-th look at the lag, once a minute.
+const TOPICS_EVERY: u32 = 12;
+
+/// A member that lived for so long was none that could not join.
+const SETTLED_AFTER: Duration = Duration::from_secs(30);
 
 /// Waits between two tries to join.
 const JOIN_BACKOFF: Backoff = Backoff {
@@ -105,7 +113,6 @@ fn core(handler: Arc<dyn Handler>, handles: &Handles, rules: Rules) -> Core {
         permits: Arc::new(Semaphore::new(rules.handlers_at_once)),
         changed: Notify::new(),
         flooded: CancellationToken::new(),
-        completed: 0.into(),
         flood: Default::default(),
     };
     core.change(|figures| instance.clone_into(&mut figures.client_id));
@@ -116,18 +123,22 @@ async fn run(core: &Arc<Core>, patience: Duration, drain: &CancellationToken) {
     let mut failures = 0;
     while !drain.is_cancelled() {
         core.change(|figures| figures.state = GroupState::Joining);
+        let began = Instant::now();
         match core.log.subscribe(core.name(), core.handler.topics()).await {
             Ok(member) => {
                 let runner = Runner::new(core.clone(), member);
                 match runner.run(drain, patience).await {
                     Ended::Drained => break,
-                    Ended::Flooded => stay_out(core, drain).await,
+                    Ended::Flooded => stay_out(core, GroupState::Flooded, drain).await,
+                    Ended::Replaced => stay_out(core, GroupState::Replaced, drain).await,
                     Ended::Broken(why) => {
                         tracing::warn!(group = core.name(), "the member is replaced: {why}");
                         core.note_error(&why);
                         core.change(|figures| figures.rejoins += 1);
                         metrics::group_rejoined(core.name());
-                        failures = 1;
+                        // Under the name of a static member that was killed, none lives for long.
+                        let was_settled = began.elapsed() >= SETTLED_AFTER;
+                        failures = if was_settled { 1 } else { failures + 1 };
                     }
                 }
             }
@@ -145,19 +156,29 @@ async fn run(core: &Arc<Core>, patience: Duration, drain: &CancellationToken) {
     core.change(|figures| figures.state = GroupState::Closed);
 }
 
-/// Somebody must look first: going on would empty the topic into the dead letters.
-async fn stay_out(core: &Core, drain: &CancellationToken) {
+/// Somebody must look first. Going on would empty the topic into the dead letters; or throw a process of the same name
+/// out of the group, which would come back and do the same, for ever.
+async fn stay_out(core: &Core, state: GroupState, drain: &CancellationToken) {
+    let why = match state {
+        GroupState::Replaced => "another process has its kafka.group_instance_id",
+        _ => "too many records died",
+    };
     tracing::error!(
         group = core.name(),
-        "too many records died: the group stays out in this process until it starts again"
+        "{why}: the group stays out in this process until it starts again"
     );
-    core.change(|figures| figures.state = GroupState::Flooded);
+    core.change(|figures| figures.state = state);
     core.groups.show(core.name());
     drain.cancelled().await;
 }
 
 async fn watch_lag(core: &Core, drain: &CancellationToken) {
+    let mut looks = 0_u32;
     loop {
+        if looks.is_multiple_of(TOPICS_EVERY) {
+            look_at_topics(core).await;
+        }
+        looks = looks.wrapping_add(1);
         tokio::select! {
             () = drain.cancelled() => return,
             () = tokio::time::sleep(LAG_INTERVAL) => {}
@@ -167,4 +188,25 @@ async fn watch_lag(core: &Core, drain: &CancellationToken) {
             Err(error) => tracing::debug!(group = core.name(), %error, "no lag is known: {error}"),
         }
     }
+}
+
+/// A topic with more partitions than before is read to its end, but its keys have moved: that is told for as long as it is
+/// so, never mended in silence.
+async fn look_at_topics(core: &Core) {
+    let wanted = topics::with_twins(core.handler.topics());
+    let states = match core.log.ensure_topics(&wanted, true).await {
+        Ok(states) => states,
+        Err(error) => {
+            return tracing::debug!(group = core.name(), %error, "the topics were not looked at: {error}");
+        }
+    };
+    let found = wanted.iter().zip(states).map(|(topic, state)| {
+        let found = match state {
+            TopicState::Partitions { found } => found,
+            TopicState::Present | TopicState::Missing => topic.partitions,
+        };
+        (topic.name.clone(), topic.partitions, found)
+    });
+    core.groups
+        .note_partitions(core.name(), &found.collect::<Vec<_>>());
 }

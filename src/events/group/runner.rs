@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -17,8 +16,15 @@ use crate::events::log::{Delivered, Error, Partition, Record, Subscription};
 use crate::kit::metrics;
 use crate::kit::retry::Backoff;
 
-/// Positions are committed this often, or after 500 completed records.
+/// Positions are committed this often, or after 500 completed records of one partition.
 const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// But not so soon after the last commit: it costs a question to the brokers, and a fast handler completes 500 records in
+/// milliseconds.
+const COMMIT_PAUSE: Duration = Duration::from_millis(200);
+
+/// Records that are taken from the stream at once, before anything else has its turn.
+const AT_HAND_MAX: usize = 256;
 
 /// How long a revocation waits for the records in hand. Half of `max.poll.interval` would do; others wait meanwhile.
 const DRAIN_MAX: Duration = Duration::from_secs(5);
@@ -36,6 +42,8 @@ pub(super) enum Ended {
     Drained,
     /// Too many records died.
     Flooded,
+    /// Another process has this one's name in the group.
+    Replaced,
     /// Another member must take its place.
     Broken(String),
 }
@@ -47,7 +55,10 @@ pub(super) struct Runner {
     member: Box<dyn Subscription>,
     slots: BTreeMap<Partition, Arc<Slot>>,
     watch: Watch,
+    committed_at: Instant,
     read_failures: u32,
+    /// The log has failed and is not read before then.
+    rests_until: Option<Instant>,
 }
 
 enum Step {
@@ -67,7 +78,9 @@ impl Runner {
             member,
             slots: BTreeMap::new(),
             watch: Watch::new(),
+            committed_at: Instant::now(),
             read_failures: 0,
+            rests_until: None,
         }
     }
 
@@ -77,7 +90,7 @@ impl Runner {
         let ended = self.read(drain).await;
         let all: Vec<_> = self.slots.keys().cloned().collect();
         let patience = match ended {
-            Ended::Broken(_) => Duration::ZERO,
+            Ended::Broken(_) | Ended::Replaced => Duration::ZERO,
             Ended::Drained | Ended::Flooded => patience,
         };
         self.hand_over(&all, patience).await;
@@ -94,6 +107,7 @@ impl Runner {
         let mut watch = interval(Watch::INTERVAL);
         watch.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            // Not read because something is full, or fails.
             let blocked_until = self.blocked_until();
             let blocked = tokio::time::sleep_until(blocked_until.unwrap_or_else(Instant::now));
             let step = tokio::select! {
@@ -122,7 +136,8 @@ impl Runner {
             }
             Step::Changed => {
                 self.resume();
-                if self.core.is_commit_due() {
+                let may_commit = self.committed_at.elapsed() >= COMMIT_PAUSE;
+                if may_commit && self.slots.values().any(|slot| slot.is_commit_due()) {
                     self.commit().await;
                 }
             }
@@ -132,20 +147,24 @@ impl Runner {
                     return Err(Ended::Broken(why));
                 }
             }
-            Step::Unblock => self.pause(),
+            Step::Unblock => {
+                let now = Instant::now();
+                self.rests_until = self.rests_until.filter(|until| *until > now);
+                self.pause();
+            }
             Step::Delivered(Ok(delivered)) => {
                 self.read_failures = 0;
                 self.watch.note_delivery();
                 self.take_in(delivered).await;
             }
-            Step::Delivered(Err(error)) => self.judge(error).await?,
+            Step::Delivered(Err(error)) => self.judge(error)?,
         }
         Ok(())
     }
 
     async fn take_in(&mut self, delivered: Delivered) {
         match delivered {
-            Delivered::Record(record) => self.begin(record),
+            Delivered::Record(record) => self.begin_all(record),
             Delivered::Assigned(partitions) => self.gain(&partitions),
             Delivered::Revoked(partitions) => {
                 self.note_rebalance("revoked", &partitions);
@@ -158,16 +177,34 @@ impl Runner {
         }
     }
 
-    fn begin(&self, record: Record) {
+    /// Begins a record and those that are at hand behind it, until a window is full.
+    fn begin_all(&mut self, record: Record) {
+        let mut next = Some(record);
+        for _ in 0..AT_HAND_MAX {
+            let Some(record) = next else { return };
+            if self.begin(record) {
+                return;
+            }
+            next = self.member.at_hand();
+        }
+        if let Some(record) = next {
+            self.begin(record);
+        }
+    }
+
+    /// Begins a record; true when its window is full now.
+    fn begin(&self, record: Record) -> bool {
         let Some(slot) = self.slots.get(&record.partition) else {
-            return;
+            return false;
         };
-        if let Some(lane) = slot.take_in(record) {
+        let taken = slot.take_in(record);
+        if let Some(lane) = taken.unserved {
             let server = Server::new(self.core.clone(), slot.clone());
             self.core
                 .lifecycle
                 .spawn("group.lane", async move { server.serve(lane).await });
         }
+        taken.is_full
     }
 
     fn gain(&mut self, partitions: &[Partition]) {
@@ -223,7 +260,7 @@ impl Runner {
 
     /// Commits the positions of these partitions. A failure costs nothing but repetition, which the inbox finds.
     async fn commit_of(&mut self, slots: &[Arc<Slot>]) {
-        self.core.completed.store(0, Ordering::Relaxed);
+        self.committed_at = Instant::now();
         let positions: Vec<_> = slots
             .iter()
             .filter_map(|slot| Some((slot.partition.clone(), slot.to_commit()?)))
@@ -254,20 +291,30 @@ impl Runner {
         }
     }
 
-    /// When the first full window is paused; none where there is room everywhere.
+    /// When the first full window is paused, or the log is read again; none where nothing stands in the way of reading.
     fn blocked_until(&self) -> Option<Instant> {
+        let is_one_idle = self.is_one_idle();
         let slots = self.slots.values();
-        slots.filter_map(|slot| slot.blocks_until()).min()
+        let full = slots.filter_map(|slot| slot.blocks_until(is_one_idle));
+        self.rests_until.into_iter().chain(full).min()
+    }
+
+    /// Whether a partition has nothing to do.
+    fn is_one_idle(&self) -> bool {
+        self.slots.values().any(|slot| slot.is_done())
     }
 
     /// Pauses the partitions whose windows have been full for too long.
     fn pause(&mut self) {
-        let now = Instant::now();
+        let (now, is_one_idle) = (Instant::now(), self.is_one_idle());
         let full = self.slots.values().filter(|slot| {
-            let until = slot.blocks_until();
+            let until = slot.blocks_until(is_one_idle);
             until.is_some_and(|until| until <= now)
         });
         let full: Vec<_> = full.cloned().collect();
+        if full.is_empty() {
+            return;
+        }
         let partitions: Vec<_> = full.iter().map(|slot| slot.partition.clone()).collect();
         for slot in full {
             slot.set_paused(true);
@@ -307,16 +354,18 @@ impl Runner {
     }
 
     /// A log that does not answer is asked again; a member that cannot go on is replaced.
-    async fn judge(&mut self, error: Error) -> Result<(), Ended> {
+    fn judge(&mut self, error: Error) -> Result<(), Ended> {
         self.core.note_error(&error.to_string());
-        let Error::Unavailable(why) = error else {
-            return Err(Ended::Broken(error.to_string()));
+        let why = match error {
+            Error::Unavailable(why) => why,
+            Error::Replaced(_) => return Err(Ended::Replaced),
+            error => return Err(Ended::Broken(error.to_string())),
         };
         self.read_failures += 1;
         if self.read_failures == 1 {
             tracing::warn!(group = self.core.name(), "the event log is not read: {why}");
         }
-        tokio::time::sleep(READ_BACKOFF.wait(self.read_failures)).await;
+        self.rests_until = Some(Instant::now() + READ_BACKOFF.wait(self.read_failures));
         Ok(())
     }
 

@@ -25,6 +25,12 @@ const WINDOW: Window = Window {
 /// away what librdkafka has fetched ahead (librdkafka #5343).
 const PAUSE_AFTER: Duration = Duration::from_secs(1);
 
+/// The same while another partition has nothing to do, which would wait for this one in vain.
+const PAUSE_AFTER_BESIDE_IDLE: Duration = Duration::from_millis(100);
+
+/// A commit is due after so many completed records of one partition, or with the next tick: a crash repeats no more.
+const COMMIT_AFTER: i64 = 500;
+
 /// Records that one batch of a lane holds at most: one transaction.
 const BATCH_MAX: usize = 32;
 
@@ -45,8 +51,19 @@ struct State {
     tracker: Tracker,
     lanes: Lanes<Record>,
     committed: Option<i64>,
+    /// The first offset that was read.
+    first: Option<i64>,
     full_since: Option<Instant>,
     paused: bool,
+}
+
+/// What came of taking a record in.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Taken {
+    /// Its lane, where nobody serves that yet: the caller sees to it.
+    pub unserved: Option<usize>,
+    /// The window is full now.
+    pub is_full: bool,
 }
 
 impl Slot {
@@ -60,14 +77,18 @@ impl Slot {
     }
 
     /// Takes a record into the lane of its key. Answers that lane where nobody serves it yet.
-    pub fn take_in(&self, record: Record) -> Option<usize> {
+    pub fn take_in(&self, record: Record) -> Taken {
+        let lane = lane_of(record.key.as_deref().unwrap_or_default());
         let mut state = self.state.lock();
         if !state.tracker.begin(record.offset, bytes_of(&record)) {
-            return None;
+            return Taken::default();
         }
+        state.first.get_or_insert(record.offset);
         state.watch_window();
-        let lane = lane_of(record.key.as_deref().unwrap_or_default());
-        state.lanes.push(lane, record).then_some(lane)
+        Taken {
+            unserved: state.lanes.push(lane, record).then_some(lane),
+            is_full: state.full_since.is_some(),
+        }
     }
 
     /// The next batch of a lane for the one who serves it; none ends that.
@@ -80,15 +101,22 @@ impl Slot {
         batch
     }
 
-    /// These records are done. True when that makes room after the window was full.
+    /// These records are done. True when that makes room after the window was full, or a commit due.
     pub fn complete(&self, offsets: &[i64]) -> bool {
         let mut state = self.state.lock();
+        let was_due = state.is_commit_due();
         for offset in offsets {
             state.tracker.complete(*offset);
         }
         let was_full = state.full_since.is_some();
         state.watch_window();
-        (was_full && state.full_since.is_none()) || state.may_resume()
+        let has_room = was_full && state.full_since.is_none();
+        has_room || state.may_resume() || (!was_due && state.is_commit_due())
+    }
+
+    /// Whether so many records were completed since the last commit that one is due.
+    pub fn is_commit_due(&self) -> bool {
+        self.state.lock().is_commit_due()
     }
 
     /// Drops what has not begun, and lets what waits end.
@@ -121,10 +149,17 @@ impl Slot {
     }
 
     /// Until when nothing is read on account of this partition, which is paused after that; none where it has room.
-    pub fn blocks_until(&self) -> Option<Instant> {
+    pub fn blocks_until(&self, is_another_idle: bool) -> Option<Instant> {
         let state = self.state.lock();
         let since = state.full_since.filter(|_| !state.paused)?;
-        Some(since + PAUSE_AFTER)
+        Some(
+            since
+                + if is_another_idle {
+                    PAUSE_AFTER_BESIDE_IDLE
+                } else {
+                    PAUSE_AFTER
+                },
+        )
     }
 
     /// Whether a paused partition has room again.
@@ -155,6 +190,14 @@ impl Slot {
 }
 
 impl State {
+    fn is_commit_due(&self) -> bool {
+        let position = self.tracker.position();
+        let from = self.committed.or(self.first);
+        position
+            .zip(from)
+            .is_some_and(|(to, from)| to - from >= COMMIT_AFTER)
+    }
+
     /// A window that was full counts as full until it is half empty: one slow partition, which is full again after
     /// each batch, would else never be paused, and would hold up all others for ever.
     fn watch_window(&mut self) {
@@ -236,7 +279,7 @@ mod tests {
             for step in steps {
                 match step {
                     Step::Read(key) => {
-                        served.extend(slot.take_in(record(next, key)).map(|lane| (slot.clone(), lane)));
+                        served.extend(slot.take_in(record(next, key)).unserved.map(|lane| (slot.clone(), lane)));
                         next += 1;
                     }
                     Step::Take(which) if !served.is_empty() => {
@@ -279,25 +322,43 @@ mod tests {
     async fn a_full_window_blocks_then_pauses_and_resumes_half_empty() {
         let slot = slot();
         for offset in 0..256 {
-            assert_eq!(slot.blocks_until(), None);
-            slot.take_in(record(offset, 0));
+            assert_eq!(slot.blocks_until(false), None);
+            let taken = slot.take_in(record(offset, 0));
+            assert_eq!(taken.is_full, offset == 255);
         }
-        assert_eq!(slot.blocks_until(), Some(Instant::now() + PAUSE_AFTER));
+        assert_eq!(slot.blocks_until(false), Some(Instant::now() + PAUSE_AFTER));
+        let soon = Instant::now() + PAUSE_AFTER_BESIDE_IDLE;
+        assert_eq!(slot.blocks_until(true), Some(soon));
         slot.set_paused(true);
-        assert_eq!(slot.blocks_until(), None);
-        let most: Vec<_> = (0..127).collect();
+        assert_eq!(slot.blocks_until(false), None);
+        let most: Vec<i64> = (0..127).collect();
         assert!(!slot.complete(&most), "129 are still under way");
         assert!(!slot.may_resume());
         assert!(slot.complete(&[127]));
         assert!(slot.may_resume());
     }
 
+    #[test]
+    fn a_commit_is_due_once_after_so_many_records() {
+        let slot = slot();
+        for offset in 40..40 + COMMIT_AFTER {
+            slot.take_in(record(offset, 0));
+            let is_last = offset == 39 + COMMIT_AFTER;
+            assert_eq!(slot.complete(&[offset]), is_last, "{offset}");
+            assert_eq!(slot.is_commit_due(), is_last);
+        }
+        slot.take_in(record(1_000, 0));
+        assert!(!slot.complete(&[1_000]), "it was told already");
+        slot.note_committed(1_001);
+        assert!(!slot.is_commit_due());
+    }
+
     #[tokio::test]
     async fn idle_waits_for_those_who_serve_lanes() {
         let slot = slot();
         slot.idle().await;
-        let lane = slot.take_in(record(0, 0)).unwrap();
-        assert_eq!(slot.take_in(record(1, 0)), None);
+        let lane = slot.take_in(record(0, 0)).unserved.unwrap();
+        assert_eq!(slot.take_in(record(1, 0)), Taken::default());
         assert_eq!(slot.next_batch(lane).unwrap().len(), 2);
         slot.wind_down();
         let ends = async {

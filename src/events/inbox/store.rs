@@ -150,9 +150,13 @@ pub async fn take_back(
     Ok(())
 }
 
+/// An event whose effect is outside of the database alone has no row yet.
 const BURY: &str = "\
-    update inbox set ended = attempts, dead_at = $3, last_error = $4
-    where consumer = $1 and event_id = $2 and dead_at is null";
+    insert into inbox (consumer, event_id, attempts, ended, started_by, received_at, dead_at, last_error)
+    values ($1, $2, 0, 0, '', $3, $3, $4)
+    on conflict (consumer, event_id) do update set
+        ended = inbox.attempts, dead_at = excluded.dead_at, last_error = excluded.last_error
+    where inbox.dead_at is null";
 
 /// The dead letters hold the event.
 pub async fn bury(

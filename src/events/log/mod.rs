@@ -160,6 +160,9 @@ pub enum Error {
     /// The member has lost its partitions meanwhile; the records will be delivered to another.
     #[error("the partitions belong to another member now: {0}")]
     Fenced(String),
+    /// Another process has joined under this member's `kafka.group_instance_id`: one of the two must not have that name.
+    #[error("another process joined under the same kafka.group_instance_id: {0}")]
+    Replaced(String),
     /// Anything else.
     #[error("event log: {0}")]
     Other(String),
@@ -235,6 +238,11 @@ pub trait EventLog: Send + Sync + std::fmt::Debug + 'static {
 pub trait Subscription: Send + std::fmt::Debug {
     /// The next delivery; waits for one. Cancel-safe: nothing is lost when the future is dropped.
     async fn next(&mut self) -> Result<Delivered, Error>;
+
+    /// The next record where it is at hand, without a wait; none where [`Subscription::next`] has to be asked.
+    fn at_hand(&mut self) -> Option<Record> {
+        None
+    }
 
     /// Delivers nothing more of these partitions of the member until [`Subscription::resume`], and forgets what was
     /// fetched ahead: it is fetched again. Hence for waits of a second or more only.

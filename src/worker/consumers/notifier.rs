@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use crate::db::Tx;
 use crate::domain::jobs::Status;
 use crate::domain::push::Push;
-use crate::events::group::{Handler, HandlerError};
+use crate::events::group::{Effect, Handler, HandlerError};
 use crate::events::topics::{JOB_EVENTS, USER_EVENTS};
 use crate::events::types::{JobRef, MemberAdded, MemberRemoved};
 use crate::events::{Event, Fact};
@@ -25,6 +25,10 @@ impl Handler for Notifier {
 
     fn topics(&self) -> &'static [&'static str] {
         &[JOB_EVENTS, USER_EVENTS]
+    }
+
+    fn effect(&self) -> Effect {
+        Effect::Outside
     }
 
     /// Nothing: all that it does is outside of the database.

@@ -7,27 +7,35 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use chrono::{DateTime, TimeDelta, Utc};
 use parking_lot::Mutex;
 use spheroctl::db::{Connection, Db, Error, Tx, execute, on_tx, run_tx};
 use spheroctl::events::group::{Handler, HandlerError};
 use spheroctl::events::log::NewRecord;
+use spheroctl::events::partition::partition_of;
 use spheroctl::events::topics::JOB_EVENTS;
 use spheroctl::events::types::{JobRef, JobStarted};
 use spheroctl::events::{Event, Fact};
-use spheroctl::kit::clock::SystemClock;
+use spheroctl::kit::clock::{Clock, SystemClock};
 use spheroctl::kit::id::{EventId, ImageId, JobId, ProjectId, UserId};
 use uuid::Uuid;
+
+use super::world::PARTITIONS;
 
 pub const GROUP: &str = "auditor";
 
 const TABLE_POSTGRES: &str = "
     create table if not exists audit (n bigserial primary key, event_id uuid not null, image uuid not null,
-        seq bigint not null)";
+        seq bigint not null, member text not null, at timestamptz not null)";
 const TABLE_SQLITE: &str = "
     create table if not exists audit (n integer primary key autoincrement, event_id blob not null, image blob not null,
-        seq integer not null)";
-const LINE: &str = "insert into audit (event_id, image, seq) values ($1, $2, $3)";
-const LINES: &str = "select event_id, image, seq from audit order by n";
+        seq integer not null, member text not null, at text not null)";
+const LINE: &str =
+    "insert into audit (event_id, image, seq, member, at) values ($1, $2, $3, $4, $5)";
+const LINES: &str = "select event_id, image, seq, member, at from audit order by n";
+const LATEST: &str =
+    "select event_id, image, seq, member, at from audit order by n desc limit 1000";
+const COUNT: &str = "select count(*) from audit";
 const DROP_TOPIC: &str = "delete from log_topics where name = $1";
 
 pub async fn make_tables(db: &Db) {
@@ -62,9 +70,28 @@ pub enum Mischief {
     Aborts,
 }
 
+/// A line: an effect, who made it, and when.
+#[derive(Debug, Clone, PartialEq, sqlx::FromRow)]
+pub struct Line {
+    pub event_id: EventId,
+    pub image: Uuid,
+    pub seq: i64,
+    pub member: String,
+    pub at: DateTime<Utc>,
+}
+
+impl Line {
+    /// The partition of its key.
+    pub fn partition(&self) -> i32 {
+        partition_of(&self.image.to_string(), PARTITIONS)
+    }
+}
+
 /// A handler whose effect can be counted.
 #[derive(Debug, Default)]
 pub struct Auditor {
+    /// Whose lines they are.
+    pub member: String,
     /// How often the handler ran for an event.
     pub runs: Mutex<HashMap<EventId, u32>>,
     /// Every so many-th event fails on its first two runs; 0 for none.
@@ -99,7 +126,7 @@ impl Handler for Auditor {
         if !self.takes.is_zero() {
             tokio::time::sleep(self.takes).await;
         }
-        write_line(tx, event).await?;
+        self.write_line(tx, event).await?;
         if self.away.load(Ordering::Relaxed) {
             return Err(HandlerError::Unavailable("it is away".to_owned()));
         }
@@ -132,12 +159,12 @@ impl Auditor {
     pub fn runs_of(&self, event: &Event) -> u32 {
         self.runs.lock().get(&event.id).copied().unwrap_or_default()
     }
-}
 
-async fn write_line(tx: &mut Tx, event: &Event) -> Result<(), Error> {
-    let (image, seq) = line_of(event);
-    execute!(tx, LINE, event.id, image, seq)?;
-    Ok(())
+    async fn write_line(&self, tx: &mut Tx, event: &Event) -> Result<(), Error> {
+        let ((image, seq), now) = (line_of(event), SystemClock.now());
+        execute!(tx, LINE, event.id, image, seq, &self.member, now)?;
+        Ok(())
+    }
 }
 
 fn line_of(event: &Event) -> (Uuid, i64) {
@@ -181,11 +208,56 @@ pub fn record(event: &Event) -> NewRecord {
 }
 
 /// The lines that were written, in their order.
-pub async fn lines(db: &Db) -> Vec<(EventId, Uuid, i64)> {
+pub async fn lines(db: &Db) -> Vec<Line> {
+    lines_of(db, LINES).await
+}
+
+async fn lines_of(db: &Db, statement: &'static str) -> Vec<Line> {
     let mut tx = db.reader().await.expect("a connection");
-    let lines: Result<Vec<(EventId, Uuid, i64)>, sqlx::Error> =
-        on_tx!(tx, |conn| sqlx::query_as(LINES).fetch_all(conn).await);
+    let lines: Result<Vec<Line>, sqlx::Error> =
+        on_tx!(tx, |conn| sqlx::query_as(statement).fetch_all(conn).await);
     lines.expect("the lines")
+}
+
+/// How many lines there are.
+pub async fn count(db: &Db) -> i64 {
+    let mut tx = db.reader().await.expect("a connection");
+    let count: Result<i64, sqlx::Error> =
+        on_tx!(tx, |conn| sqlx::query_scalar(COUNT).fetch_one(conn).await);
+    count.expect("a number")
+}
+
+/// How many partitions each member reads, the fewest first: of each partition, whoever wrote the last of the latest
+/// thousand lines.
+pub async fn shares(db: &Db) -> Vec<usize> {
+    let mut owners = BTreeMap::new();
+    for line in lines_of(db, LATEST).await {
+        owners.entry(line.partition()).or_insert(line.member);
+    }
+    let mut shares: BTreeMap<String, usize> = BTreeMap::new();
+    for owner in owners.into_values() {
+        *shares.entry(owner).or_default() += 1;
+    }
+    let mut shares: Vec<_> = shares.into_values().collect();
+    shares.sort_unstable();
+    shares
+}
+
+/// For how long nothing was done in the partitions of a member that was killed: of the longest such silence, from the kill
+/// to the first effect.
+pub async fn takeover(db: &Db, killed: &str, at: DateTime<Utc>) -> TimeDelta {
+    let mut owners: BTreeMap<i32, String> = BTreeMap::new();
+    let mut first: BTreeMap<i32, DateTime<Utc>> = BTreeMap::new();
+    for line in lines(db).await {
+        match line.at <= at {
+            true => drop(owners.insert(line.partition(), line.member)),
+            false if line.member == killed => {}
+            false => drop(first.entry(line.partition()).or_insert(line.at)),
+        }
+    }
+    let its = owners.iter().filter(|(_, owner)| *owner == killed);
+    let waits = its.map(|(partition, _)| first[partition] - at);
+    waits.max().expect("the killed member had partitions")
 }
 
 /// Each event has one line, and those of a key stand in their order.
@@ -193,12 +265,14 @@ pub async fn audit(db: &Db, sent: &[Event]) {
     let lines = lines(db).await;
     let mut count: BTreeMap<EventId, u32> = BTreeMap::new();
     let mut last: HashMap<Uuid, i64> = HashMap::new();
-    for (event, image, seq) in &lines {
-        *count.entry(*event).or_default() += 1;
-        let before = last.insert(*image, *seq);
+    for line in &lines {
+        *count.entry(line.event_id).or_default() += 1;
+        let before = last.insert(line.image, line.seq);
         assert!(
-            before.is_none_or(|before| before < *seq),
-            "{image}: {seq} comes after {before:?}"
+            before.is_none_or(|before| before < line.seq),
+            "{}: {} comes after {before:?}",
+            line.image,
+            line.seq
         );
     }
     let doubled = count.values().filter(|count| **count > 1).count();

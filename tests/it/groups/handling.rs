@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::auditor::{Auditor, GROUP, audit, events, lines, record, records};
+use super::auditor::{Auditor, audit, events, lines, record, records};
 use super::world::{DEADLINE, World};
 use crate::support::eventually;
 
@@ -15,7 +15,7 @@ pub async fn the_order_of_a_key_is_kept_while_handlers_fail(world: &World) {
         ..Auditor::default()
     };
     let process = world.run("a", auditor.shared());
-    world.caught_up(GROUP, 400).await;
+    world.caught_up(400).await;
     let figures = process.figures();
     assert_eq!((figures.handled, figures.dead_letters), (400, 0));
     process.end().await;
@@ -42,7 +42,7 @@ pub async fn members_that_come_and_go_lose_and_double_nothing(world: &World) {
     .await;
     world.append(records(&sent[800..])).await;
     first.end().await;
-    world.caught_up(GROUP, 1_200).await;
+    world.caught_up(1_200).await;
     assert!(second.figures().rebalances >= 2);
     second.end().await;
     audit(&world.db, &sent).await;
@@ -55,9 +55,9 @@ pub async fn what_was_done_is_not_done_again_when_it_is_delivered_again(world: &
     world.append(records(&sent[..10])).await;
     let auditor = Auditor::default().shared();
     let process = world.run("a", auditor.clone());
-    world.caught_up(GROUP, 30).await;
+    world.caught_up(30).await;
     world.append(records(&sent)).await;
-    world.caught_up(GROUP, 50).await;
+    world.caught_up(50).await;
     process.end().await;
     assert!(sent.iter().all(|event| auditor.runs_of(event) == 1));
     audit(&world.db, &sent).await;
@@ -68,11 +68,11 @@ pub async fn a_committed_effect_is_told_outside_of_the_database(world: &World) {
     world.append(records(&sent)).await;
     let auditor = Auditor::default().shared();
     let process = world.run("a", auditor.clone());
-    world.caught_up(GROUP, 15).await;
+    world.caught_up(15).await;
     assert_eq!(auditor.told.lock().len(), 15);
     // A process may die between the commit and the telling: whoever gets the record again tells it again.
     world.append(vec![record(&sent[0])]).await;
-    world.caught_up(GROUP, 16).await;
+    world.caught_up(16).await;
     process.end().await;
     let told = auditor.told.lock();
     assert_eq!(told.iter().filter(|id| **id == sent[0].id).count(), 2);
@@ -91,7 +91,7 @@ pub async fn an_outage_uses_no_attempts(world: &World) {
     .await;
     assert_eq!(lines(&world.db).await, []);
     auditor.away.store(false, Ordering::Relaxed);
-    world.caught_up(GROUP, 1).await;
+    world.caught_up(1).await;
     let figures = process.figures();
     assert_eq!((figures.handled, figures.dead_letters), (1, 0));
     process.end().await;
@@ -114,7 +114,7 @@ pub async fn slow_handlers_fill_the_window_and_all_is_done(world: &World) {
         figures.partitions.iter().any(|it| it.paused)
     })
     .await;
-    world.caught_up(GROUP, 700).await;
+    world.caught_up(700).await;
     process.end().await;
     audit(&world.db, &sent).await;
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use spheroctl::events::group::GroupState;
 
-use super::auditor::{Auditor, GROUP, audit, events, lines, records};
+use super::auditor::{Auditor, audit, events, lines, records};
 use super::world::{DEADLINE, World};
 use crate::support::database_proxy::DatabaseProxy;
 use crate::support::eventually;
@@ -32,7 +32,7 @@ async fn a_database_that_goes_away_costs_no_record() {
     .await;
     world.append(records(&sent[300..])).await;
     way.open();
-    world.caught_up(GROUP, 600).await;
+    world.caught_up(600).await;
     assert_eq!(process.figures().dead_letters, 0);
     process.end().await;
     audit(&world.db, &sent).await;
@@ -47,7 +47,7 @@ async fn a_commit_that_is_never_answered_has_one_effect() {
     let sent = events(4, 5);
     world.append(records(&sent)).await;
     let process = through.run("a", Auditor::default().shared());
-    world.caught_up(GROUP, 20).await;
+    world.caught_up(20).await;
     assert_eq!(way.cut(), 1);
     assert_eq!(process.figures().dead_letters, 0);
     process.end().await;

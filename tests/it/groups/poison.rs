@@ -25,7 +25,7 @@ pub async fn a_record_that_is_no_event_dies_at_once(world: &World) {
     world.append(vec![broken.clone()]).await;
     world.append(records(&sent[6..])).await;
     let process = world.run("a", Auditor::default().shared());
-    world.caught_up(GROUP, 13).await;
+    world.caught_up(13).await;
     process.end().await;
     audit(&world.db, &sent).await;
     let letter = the_letter(world).await;
@@ -67,7 +67,7 @@ async fn dies_after_three_attempts(world: &World, mischief: Mischief, why: &str)
     };
     let auditor = auditor.shared();
     let process = world.run("a", auditor.clone());
-    world.caught_up(GROUP, 40).await;
+    world.caught_up(40).await;
     assert_eq!(process.figures().dead_letters, 1);
     process.end().await;
     assert_eq!(auditor.runs_of(&poison), 3);
@@ -87,7 +87,7 @@ pub async fn a_dead_letter_is_replayed_once_its_cause_is_gone(world: &World) {
     let auditor = auditor.shared();
     world.append(records(&sent)).await;
     let process = world.run("a", auditor.clone());
-    world.caught_up(GROUP, 6).await;
+    world.caught_up(6).await;
     auditor.mischief.lock().clear();
     let desk = world.dead_letters();
     let all = Selection {
@@ -96,7 +96,7 @@ pub async fn a_dead_letter_is_replayed_once_its_cause_is_gone(world: &World) {
     };
     let replayed = desk.replay(&all).await.expect("the log");
     assert_eq!(replayed.letters.len(), 1);
-    world.caught_up(GROUP, 7).await;
+    world.caught_up(7).await;
     assert_eq!(the_letter(world).await.state, State::Done);
     // What is done is not sent again by a filter, and has no second effect when it is named.
     assert_eq!(desk.replay(&all).await.expect("the log").letters, []);
@@ -105,7 +105,7 @@ pub async fn a_dead_letter_is_replayed_once_its_cause_is_gone(world: &World) {
         ..Selection::default()
     };
     desk.replay(&named).await.expect("the log");
-    world.caught_up(GROUP, 8).await;
+    world.caught_up(8).await;
     process.end().await;
     let lines = super::auditor::lines(&world.db).await;
     assert_eq!(lines.len(), 6);
@@ -135,7 +135,7 @@ pub async fn dead_letters_that_cannot_be_written_stop_the_partition(world: &Worl
     let lag = world.log.lag(GROUP, &[JOB_EVENTS]).await.expect("a lag");
     assert!(lag.values().sum::<i64>() >= 3 || lag.is_empty(), "{lag:?}");
     world.dead_letter_topic().await;
-    world.caught_up(GROUP, 5).await;
+    world.caught_up(5).await;
     process.end().await;
     audit(&world.db, &sent).await;
 }

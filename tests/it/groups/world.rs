@@ -3,17 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use spheroctl::db::Db;
+use spheroctl::db::{Db, on_tx};
 use spheroctl::events::dead_letters::DeadLetters;
 use spheroctl::events::group::{self, GroupFigures, Groups, Handler, Handles, Rules, Turns};
 use spheroctl::events::log::kafka::KafkaLog;
 use spheroctl::events::log::sqlite::SqliteLog;
 use spheroctl::events::log::{NewRecord, SharedLog, Topic};
+use spheroctl::events::outbox::OutboxBell;
+use spheroctl::events::relay::Relay;
 use spheroctl::events::topics::{JOB_EVENTS, dead_letters_of};
 use spheroctl::kit::clock::SystemClock;
 use spheroctl::kit::instance::InstanceId;
 use spheroctl::kit::lifecycle::Lifecycle;
-use spheroctl::settings;
+use spheroctl::settings::{self, GroupProtocol};
 
 use super::auditor;
 use crate::conformance::event_log::backend::{database, kafka};
@@ -23,7 +25,9 @@ use crate::support::{eventually, services};
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Partitions of the topic of facts.
-const PARTITIONS: i32 = 12;
+pub const PARTITIONS: i32 = 12;
+
+const OUTBOX_ROWS: &str = "select count(*) from outbox_events";
 
 pub struct World {
     pub db: Db,
@@ -54,13 +58,25 @@ impl World {
 
     /// Kafka, and PostgreSQL for the effects.
     pub async fn kafka() -> Self {
+        Self::kafka_at(kafka(&services::kafka_bootstrap())).await
+    }
+
+    /// The same with the newer group protocol, whose session time-out is the brokers'.
+    pub async fn kafka_newer() -> Self {
+        let mut settings = kafka(&services::kafka_bootstrap());
+        settings.group_protocol = GroupProtocol::Consumer;
+        Self::kafka_at(settings).await
+    }
+
+    /// Kafka at these settings, and PostgreSQL for the effects.
+    pub async fn kafka_at(settings: settings::Kafka) -> Self {
         let made = services::postgres_database(async |url: &str| {
             let db = Db::open(&database(url)).await.expect("PostgreSQL opens");
             db.migrate().await.expect("PostgreSQL migrates");
             db.close().await;
         });
         let made = made.await;
-        let mut world = Self::open(&made.url(), kafka(&services::kafka_bootstrap())).await;
+        let mut world = Self::open(&made.url(), settings).await;
         world._database = Some(made);
         world.topics(true).await;
         world
@@ -109,8 +125,19 @@ impl World {
     pub async fn without_dead_letters(&self) -> Self {
         let mut settings = self.settings.clone();
         settings.topic_prefix = crate::support::unique_prefix();
+        let world = self.with(settings);
+        if world.settings.bootstrap_servers.is_empty() {
+            auditor::drop_topic(&world.db, &dead_letters_of(JOB_EVENTS)).await;
+        } else {
+            world.topics(false).await;
+        }
+        world
+    }
+
+    /// This world as a process with other settings of the log sees it.
+    pub fn with(&self, settings: settings::Kafka) -> Self {
         let lifecycle = Lifecycle::new();
-        let world = Self {
+        Self {
             log: log(&self.db, &settings, &lifecycle, "test"),
             db: self.db.clone(),
             settings,
@@ -118,13 +145,7 @@ impl World {
             lifecycle,
             _folder: None,
             _database: None,
-        };
-        if world.settings.bootstrap_servers.is_empty() {
-            auditor::drop_topic(&world.db, &dead_letters_of(JOB_EVENTS)).await;
-        } else {
-            world.topics(false).await;
         }
-        world
     }
 
     /// Runs a handler as the process `name` does.
@@ -149,6 +170,23 @@ impl World {
         Process { groups, lifecycle }
     }
 
+    /// Carries the outbox to the log for as long as the world is there; the bell wakes it.
+    pub fn start_relay(&self) -> OutboxBell {
+        let bell = OutboxBell::default();
+        let outbox = settings::load(&settings::Sources::default()).expect("the defaults are good");
+        let relay = Relay::new(
+            self.db.clone(),
+            self.log.clone(),
+            SystemClock::shared(),
+            bell.clone(),
+            "test",
+            &outbox.settings.outbox,
+        );
+        let drain = self.lifecycle.drain_token();
+        self.lifecycle.spawn("test.relay", relay.run(drain));
+        bell
+    }
+
     pub async fn append(&self, records: Vec<NewRecord>) {
         for chunk in records.chunks(500) {
             for answer in self.log.append(chunk.to_vec()).await {
@@ -162,10 +200,19 @@ impl World {
         DeadLetters::new(db, log, SystemClock::shared())
     }
 
+    /// How many rows wait in the outbox.
+    pub async fn outbox_rows(&self) -> i64 {
+        let mut tx = self.db.reader().await.expect("a connection");
+        let rows: Result<i64, sqlx::Error> = on_tx!(tx, |conn| sqlx::query_scalar(OUTBOX_ROWS)
+            .fetch_one(conn)
+            .await);
+        rows.expect("a number")
+    }
+
     /// Waits until the group has committed everything.
-    pub async fn caught_up(&self, group: &str, records: i64) {
+    pub async fn caught_up(&self, records: i64) {
         eventually("the group commits all", DEADLINE, async || {
-            let lag = self.log.lag(group, &[JOB_EVENTS]).await;
+            let lag = self.log.lag(auditor::GROUP, &[JOB_EVENTS]).await;
             let Ok(lag) = lag else { return false };
             let mut committed = 0;
             for (partition, behind) in lag {

@@ -2,6 +2,7 @@
 
 pub mod app;
 pub mod database_proxy;
+pub mod kafka_server;
 pub mod pictures;
 pub mod process;
 pub mod product;

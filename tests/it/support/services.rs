@@ -24,6 +24,15 @@ pub fn kafka_bootstrap() -> String {
     service("SPHEROCTL_TEST_KAFKA_BOOTSTRAP")
 }
 
+/// A number that the environment may give, such as how long a proof lasts; `usual` where it does not.
+pub fn number(variable: &str, usual: u64) -> u64 {
+    let given = std::env::var(variable).ok();
+    given.map_or(usual, |text| {
+        text.parse()
+            .unwrap_or_else(|_| panic!("{variable}={text} is no number"))
+    })
+}
+
 /// MLServer with the model `otsu`.
 pub fn mlserver_url() -> String {
     service("SPHEROCTL_TEST_MLSERVER_URL")

@@ -1,5 +1,7 @@
 //! What follows a commit, and burials.
 
+use tokio::time::Instant;
+
 use super::super::core::Core;
 use super::super::handler::HandlerError;
 use super::Server;
@@ -12,10 +14,43 @@ use crate::events::log::{self, NewRecord};
 use crate::kit::metrics;
 
 impl Server {
+    /// Makes effects that are outside of the database alone. What was replayed has a row of the inbox, which tells what has
+    /// become of it.
+    pub(super) async fn tell_all(&mut self, items: Vec<Item>) -> Result<(), Stopped> {
+        let started = Instant::now();
+        let (mut told, mut offsets) = (0, Vec::with_capacity(items.len()));
+        let mut outcome = Ok(());
+        for item in items {
+            outcome = match item.event.is_err() || item.is_replayed() {
+                true => self.one(item).await,
+                false => self.tell(&item).await.map(|is_told| {
+                    told += usize::from(is_told);
+                    offsets.extend(item.offsets.iter().filter(|_| is_told));
+                }),
+            };
+            if outcome.is_err() {
+                break;
+            }
+        }
+        if told > 0 {
+            metrics::events_handled(self.core.name(), "done", told, started.elapsed());
+            self.complete_offsets(&offsets, 0);
+        }
+        outcome
+    }
+
     /// The effect is committed: what lies outside of the database follows, then the record is done.
     pub(super) async fn conclude(&mut self, item: &Item) -> Result<(), Stopped> {
+        if self.tell(item).await? {
+            self.complete(item, 0);
+        }
+        Ok(())
+    }
+
+    /// Makes the effect outside of the database; false where the record died of it and is done.
+    async fn tell(&mut self, item: &Item) -> Result<bool, Stopped> {
         let Ok(event) = &item.event else {
-            return Ok(());
+            return Ok(true);
         };
         let (mut attempt, mut outages) = (0, 0);
         while let Err(error) = self.core.committed(event).await {
@@ -33,13 +68,13 @@ impl Server {
                     class: error.class(),
                     message: why,
                 };
-                return self.bury(item, cause).await;
+                self.bury(item, cause).await?;
+                return Ok(false);
             }
             self.rest(BACKOFF.wait(u32::try_from(attempt).unwrap_or(1)))
                 .await?;
         }
-        self.complete(item, 0);
-        Ok(())
+        Ok(true)
     }
 
     /// Puts a record into the dead letters; waits for as long as they cannot be written.
@@ -82,10 +117,14 @@ impl Server {
     }
 
     pub(super) fn complete(&self, item: &Item, dead: usize) {
-        if self.slot.complete(&item.offsets) {
+        self.complete_offsets(&item.offsets, dead);
+    }
+
+    fn complete_offsets(&self, offsets: &[i64], dead: usize) {
+        if self.slot.complete(offsets) {
             self.core.changed.notify_one();
         }
-        self.core.note_completed(item.offsets.len() - dead, dead);
+        self.core.note_completed(offsets.len() - dead, dead);
     }
 }
 

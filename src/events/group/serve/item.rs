@@ -1,5 +1,6 @@
 //! The records of a batch.
 
+use crate::events::dead_letters::REPLAYED_FROM;
 use crate::events::log::Record;
 use crate::events::{Error, Event};
 
@@ -12,6 +13,12 @@ pub(super) struct Item {
 }
 
 impl Item {
+    /// Whether it was dead once.
+    pub fn is_replayed(&self) -> bool {
+        let mut headers = self.record.headers.iter();
+        headers.any(|(name, _)| name == REPLAYED_FROM)
+    }
+
     pub fn event(&self) -> Option<&Event> {
         self.event.as_ref().ok()
     }

@@ -21,7 +21,7 @@ use self::item::{Item, items};
 use self::tries::{Cause, Tried};
 use self::waits::{BACKOFF, Stopped};
 use super::core::{Broken, Core};
-use super::handler::HandlerError;
+use super::handler::{Effect, HandlerError};
 use super::slot::Slot;
 use crate::events::Event;
 use crate::events::inbox::{Standing, Start};
@@ -64,6 +64,9 @@ impl Server {
     }
 
     async fn run(&mut self, items: Vec<Item>) -> Result<(), Stopped> {
+        if self.core.handler.effect() == Effect::Outside {
+            return self.tell_all(items).await;
+        }
         for item in self.together(items).await? {
             self.one(item).await?;
         }

@@ -21,6 +21,13 @@ impl KafkaLog {
     /// from librdkafka's memory for a while.
     pub(super) async fn topic_states(&self, topics: &[Topic]) -> Result<Vec<TopicState>, Error> {
         let found = self.ask(found).await?;
+        for topic in topics {
+            // What was known is out of date where somebody has added partitions.
+            if let Some(count) = found.get(&self.shared.names.topic(&topic.name)) {
+                let mut known = self.shared.partitions.lock();
+                known.insert(topic.name.clone(), *count);
+            }
+        }
         let state = |topic: &Topic| match found.get(&self.shared.names.topic(&topic.name)) {
             None => TopicState::Missing,
             Some(count) if *count == topic.partitions => TopicState::Present,

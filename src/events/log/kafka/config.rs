@@ -3,7 +3,7 @@
 use rdkafka::ClientConfig;
 
 use crate::events::log::{Partition, RECORD_BYTES_MAX, SILENCE_MAX};
-use crate::settings;
+use crate::settings::{self, GroupProtocol};
 
 /// Room above the largest record for what its frame takes.
 const FRAME_BYTES: usize = 40_000;
@@ -115,24 +115,36 @@ impl Names {
         config
     }
 
-    /// A member. The classic protocol, because the newer one notices a dead member only after the brokers' 45 s;
-    /// cooperative-sticky, because then only what moves is revoked.
+    /// A member. By default of the classic protocol, because the newer one notices a dead member only after the
+    /// brokers' 45 s; cooperative-sticky, because then only what moves is revoked. With the newer protocol all of that is
+    /// the brokers' to decide, and librdkafka refuses a member that would set it.
     pub fn member(&self, group: &str) -> ClientConfig {
         let mut config = self.of_group(&self.group(group));
-        let silence_max_ms = SILENCE_MAX
-            .as_millis()
-            .max(self.settings.session_timeout_ms.into());
+        let session_ms = self.settings.session_timeout_ms;
+        let silence_max_ms = match self.settings.group_protocol {
+            GroupProtocol::Classic => {
+                let heartbeat_ms = self.settings.heartbeat_interval_ms;
+                config
+                    .set("group.protocol", "classic")
+                    .set("partition.assignment.strategy", "cooperative-sticky")
+                    .set("session.timeout.ms", session_ms.to_string())
+                    .set("heartbeat.interval.ms", heartbeat_ms.to_string());
+                SILENCE_MAX.as_millis().max(session_ms.into())
+            }
+            GroupProtocol::Consumer => {
+                config.set("group.protocol", "consumer");
+                SILENCE_MAX.as_millis()
+            }
+        };
+        config.set("max.poll.interval.ms", silence_max_ms.to_string());
+        if !self.settings.group_instance_id.is_empty() {
+            config.set("group.instance.id", &self.settings.group_instance_id);
+        }
         config
-            .set("partition.assignment.strategy", "cooperative-sticky")
-            .set(
-                "session.timeout.ms",
-                self.settings.session_timeout_ms.to_string(),
-            )
-            .set(
-                "heartbeat.interval.ms",
-                self.settings.heartbeat_interval_ms.to_string(),
-            )
-            .set("max.poll.interval.ms", silence_max_ms.to_string());
-        config
+    }
+
+    /// By which protocol members share partitions.
+    pub const fn group_protocol(&self) -> GroupProtocol {
+        self.settings.group_protocol
     }
 }

@@ -58,6 +58,11 @@ impl GroupContext {
         self.rebalances.lock().pop_front()
     }
 
+    /// Whether a rebalance waits for the reader.
+    pub fn has_noted(&self) -> bool {
+        !self.rebalances.lock().is_empty()
+    }
+
     /// Resolves when a rebalance was noted since the last call.
     pub async fn noted(&self) {
         self.noted.notified().await;

@@ -13,6 +13,7 @@ use super::context::LogContext;
 use super::failure::unavailable;
 use super::{ANSWER_MAX, Shared, assignment};
 use crate::events::log::{Error, Member, Partition, Record};
+use crate::settings::GroupProtocol;
 
 /// The group under whose name single partitions are read; it has no members and commits nothing.
 const BROWSER: &str = "browse";
@@ -107,8 +108,13 @@ fn list(
     Ok(list)
 }
 
-/// The living members and what they read.
+/// The living members and what they read. The client library can ask for members of the classic protocol only; of a group
+/// of the newer one the brokers then say that there is no such group.
 pub fn members(shared: &Shared, group: &str) -> Result<Vec<Member>, Error> {
+    if shared.names.group_protocol() == GroupProtocol::Consumer {
+        let why = "the members of a group with kafka.group_protocol consumer cannot be asked for";
+        return Err(Error::Other(why.to_owned()));
+    }
     let full = shared.names.group(group);
     let groups = shared
         .asker
@@ -186,7 +192,7 @@ pub fn record(names: &Names, message: &BorrowedMessage<'_>) -> Record {
         .headers()
         .into_iter()
         .flat_map(|headers| headers.iter());
-    let headers = headers.filter_map(|it| Some((it.key.to_owned(), text(it.value?)?)));
+    let headers = headers.filter_map(|it| Some((it.key.to_owned(), header(it.key, it.value?)?)));
     Record {
         partition: names.partition(message.topic(), message.partition()),
         offset: message.offset(),
@@ -197,5 +203,38 @@ pub fn record(names: &Names, message: &BorrowedMessage<'_>) -> Record {
             .payload()
             .map(Bytes::copy_from_slice)
             .unwrap_or_default(),
+    }
+}
+
+/// The value of a header as text. Spring's dead letters carry numbers in binary, big-endian (its `KafkaHeaders`).
+fn header(name: &str, value: &[u8]) -> Option<String> {
+    if name.starts_with("kafka_dlt-original-") {
+        if let ("kafka_dlt-original-partition", Ok(bytes)) = (name, value.try_into()) {
+            return Some(i32::from_be_bytes(bytes).to_string());
+        }
+        let is_long = name.ends_with("-offset") || name.ends_with("-timestamp");
+        if let (true, Ok(bytes)) = (is_long, value.try_into()) {
+            return Some(i64::from_be_bytes(bytes).to_string());
+        }
+    }
+    std::str::from_utf8(value).ok().map(ToOwned::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn springs_numbers_are_read_and_text_stays_text() {
+        let read = |name: &str, value: &[u8]| header(&format!("kafka_dlt-{name}"), value);
+        let number = |text: &str| Some(text.to_owned());
+        assert_eq!(read("original-partition", &[0, 0, 0, 200]), number("200"));
+        assert_eq!(
+            read("original-offset", &300_i64.to_be_bytes()),
+            number("300")
+        );
+        assert_eq!(read("original-topic", b"eighteen"), number("eighteen"));
+        assert_eq!(read("exception-message", b"no luck"), number("no luck"));
+        assert_eq!(header("other", &[0xff]), None);
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::FutureExt;
 use rdkafka::consumer::{CommitMode, Consumer, StreamConsumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
@@ -14,7 +15,7 @@ use super::config::Names;
 use super::context::{GroupContext, Rebalance};
 use super::failure::{of_commit, unavailable};
 use super::inspect::record;
-use crate::events::log::{Delivered, Error, Partition, Subscription};
+use crate::events::log::{Delivered, Error, Partition, Record, Subscription};
 
 /// Longest wait for a commit's answer, 8 s.
 const COMMIT_MAX: Duration = Duration::from_secs(8);
@@ -32,6 +33,8 @@ pub struct Member {
     held: BTreeSet<Partition>,
     /// What was announced as revoked; given up by the next call.
     releasing: Option<TopicPartitionList>,
+    /// What went wrong while a record was looked for without waiting; told by the next call.
+    failed: Option<Error>,
 }
 
 impl std::fmt::Debug for Member {
@@ -59,6 +62,7 @@ impl Member {
             consumer: Some(Arc::new(consumer)),
             held: BTreeSet::new(),
             releasing: None,
+            failed: None,
         })
     }
 
@@ -166,6 +170,9 @@ impl Member {
 impl Subscription for Member {
     async fn next(&mut self) -> Result<Delivered, Error> {
         self.release()?;
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
         loop {
             let consumer = self.consumer()?.clone();
             if let Some(rebalance) = consumer.context().take() {
@@ -187,6 +194,23 @@ impl Subscription for Member {
                     }
                 }
                 Err(error) => self.judge(&error)?,
+            }
+        }
+    }
+
+    fn at_hand(&mut self) -> Option<Record> {
+        let consumer = self.consumer.as_ref()?;
+        if self.releasing.is_some() || consumer.context().has_noted() {
+            return None;
+        }
+        match consumer.recv().now_or_never()? {
+            Ok(message) => {
+                let record = record(&self.names, &message);
+                self.held.contains(&record.partition).then_some(record)
+            }
+            Err(error) => {
+                self.failed = self.judge(&error).err();
+                None
             }
         }
     }
@@ -237,6 +261,9 @@ impl Member {
     /// librdkafka mends connections by itself; only what it cannot mend is an error to the reader.
     fn judge(&self, error: &KafkaError) -> Result<(), Error> {
         match error {
+            KafkaError::MessageConsumptionFatal(RDKafkaErrorCode::FencedInstanceId) => {
+                Err(Error::Replaced(self.group.clone()))
+            }
             KafkaError::MessageConsumptionFatal(_) => Err(Error::Other(error.to_string())),
             KafkaError::MessageConsumption(RDKafkaErrorCode::UnknownTopicOrPartition) => {
                 Err(Error::UnknownTopic(self.group.clone()))

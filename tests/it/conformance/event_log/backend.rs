@@ -10,7 +10,7 @@ use spheroctl::events::log::sqlite::SqliteLog;
 use spheroctl::events::log::{NewRecord, Partition, SharedLog, Topic};
 use spheroctl::kit::clock::SystemClock;
 use spheroctl::kit::lifecycle::Lifecycle;
-use spheroctl::settings;
+use spheroctl::settings::{self, GroupProtocol};
 
 use crate::support::{services, unique_prefix};
 
@@ -137,6 +137,8 @@ pub fn kafka(bootstrap: &str) -> settings::Kafka {
         bootstrap_servers: bootstrap.to_owned(),
         topic_prefix: unique_prefix(),
         group_prefix: unique_prefix(),
+        group_protocol: GroupProtocol::Classic,
+        group_instance_id: String::new(),
         session_timeout_ms: SESSION_MS,
         heartbeat_interval_ms: HEARTBEAT_MS,
         delivery_timeout_ms: 8_000,
