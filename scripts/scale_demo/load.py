@@ -59,18 +59,21 @@ class Load:
 
     def work(self, client):
         choose = random.Random(id(client))
-        # Not all at the same instant.
+        # Not all at the same place of their round, nor at the same instant.
         self.stop.wait(self.pace.rest_s * choose.random())
+        self.look(client, "/api/v1/session", choose.randrange(self.pace.looks))
         while not self.stop.is_set():
             job = client.ask("POST", "/api/v1/jobs", json.dumps({"image_id": choose.choice(self.images)}), JSON)
-            path = "/whoami"
             if job:
                 client.seen.jobs.append(job["id"])
-                path = f"/api/v1/jobs/{job['id']}"
-            for _ in range(self.pace.looks):
-                if not self.stop.is_set():
-                    client.ask("GET", path)
+            self.look(client, f"/api/v1/jobs/{job['id']}" if job else "/api/v1/session", self.pace.looks)
             self.stop.wait(self.pace.rest_s * choose.uniform(0.5, 1.5))
+
+    def look(self, client, path, times):
+        for _ in range(times):
+            if self.stop.is_set():
+                return
+            client.ask("GET", path)
 
     def requests(self):
         all_seen = Requests(seconds=self.seconds)
