@@ -4,7 +4,7 @@ the outbox to a handler, and the embedded log.
 usage: compare.py --bench FILE --brokers HOST:PORT --broker-pid PID [--rounds N] [--records N]
 
 FILE is the executable of the bench `events`. Each figure is the median of the rounds; each run is a fresh process with a
-group of its own. PostgreSQL is one of this measurement's own, with fsync on.
+group and a database of its own. PostgreSQL is one of this measurement's own, with fsync on.
 """
 
 import argparse
@@ -65,8 +65,8 @@ def consume(options, postgres):
     found = {name: [] for name in programs}
     for _ in range(options.rounds):
         for name, (size, (what, *more)) in programs.items():
-            command = [options.bench, what, database, options.brokers, topics[size], str(size), *more]
-            found[name].append(measured(options, postgres, command, size))
+            rest = [options.brokers, topics[size], str(size), *more]
+            found[name].append(measured(options, postgres, what, rest, size))
     print(f"\nConsumed with commits, records of 1 KiB in 12 partitions; PostgreSQL {version(postgres)}, fsync on:\n\n{CONSUMED}")
     own = rate(found["librdkafka's own loop"])
     for name, (size, _) in programs.items():
@@ -78,9 +78,8 @@ def wait(options, postgres):
     prefix, events = prefix_of_its_own(), RATE_PER_S * LATENCY_S
     found = []
     for _ in range(options.rounds):
-        database = postgres.fresh("events")
-        command = [options.bench, "outbox", database, options.brokers, prefix, str(events), str(RATE_PER_S)]
-        found.append(measured(options, postgres, command, events))
+        rest = [options.brokers, prefix, str(events), str(RATE_PER_S)]
+        found.append(measured(options, postgres, "outbox", rest, events))
     print(f"\nFrom the call that stages an event to its handler, {RATE_PER_S} events/s:\n\n{WAITED}")
     print(waited("PostgreSQL, relay, Kafka, group", events, found))
 
@@ -116,9 +115,15 @@ def prefix_of_its_own():
     return f"bench{uuid.uuid4().hex[:12]}-"
 
 
-def measured(options, postgres, command, records):
+def measured(options, postgres, what, rest, records):
+    """A run with a fresh database: the inbox of an earlier one would hold the records as done."""
     broker = lambda: servers.tree_cpu_s(options.broker_pid)
-    return runs.quietest(lambda: runs.run([command], records, broker, others_cpu_s=postgres.cpu_s))
+
+    def attempt():
+        command = [options.bench, what, postgres.fresh("events"), *rest]
+        return runs.run([command], records, broker, others_cpu_s=postgres.cpu_s)
+
+    return runs.quietest(attempt)
 
 
 def alone(command, records):

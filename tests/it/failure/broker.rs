@@ -31,7 +31,7 @@ async fn the_api_answers_while_the_broker_is_away() {
     product.reaches(ENDS, 3, DEADLINE).await;
     broker.kill().await;
     let (mut rounds, mut slowest, killed_at) = (0_i64, Duration::ZERO, Instant::now());
-    let mut tick = tokio::time::interval(Duration::from_millis(250));
+    let mut tick = tokio::time::interval(Duration::from_secs(1));
     while killed_at.elapsed() < away {
         tick.tick().await;
         slowest = slowest.max(a_round(&lab, &image).await);
@@ -40,14 +40,15 @@ async fn the_api_answers_while_the_broker_is_away() {
             assert_eq!(process.probe("/readyz").await, Some(200), "after {rounds}");
         }
     }
-    product.completes(3 + rounds, DEADLINE).await;
+    // As many as came meanwhile, on a machine that does other things too.
+    product.completes(3 + rounds, DEADLINE + away).await;
     let waiting = product.number(OUTBOX).await;
     assert!(waiting >= 3 * rounds, "{waiting} facts of {rounds} rounds");
     broker.start_again().await;
     let back_at = Instant::now();
-    product.reaches(OUTBOX, 0, DEADLINE).await;
+    product.reaches(OUTBOX, 0, DEADLINE + away).await;
     let relayed = back_at.elapsed();
-    product.reaches(ENDS, 3 + rounds, DEADLINE).await;
+    product.reaches(ENDS, 3 + rounds, DEADLINE + away).await;
     // A project per round, and the one that the client has from its start.
     product.reaches(MEMBERSHIPS, rounds + 1, DEADLINE).await;
     println!(
