@@ -53,7 +53,7 @@ class Copy:
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.ops}{path}", timeout=PROBE_LIMIT_S) as answer:
                 return json.load(answer)
-        except (OSError, http.client.HTTPException, json.JSONDecodeError):
+        except (OSError, http.client.HTTPException, ValueError):
             return None
 
 

@@ -33,8 +33,9 @@ class Watch:
         owners = {}
         for copy in self.copies.living("worker"):
             info = copy.ask("/api/v1/scaling/info") or {}
-            for group in info.get("figures", {}).get("groups") or []:
-                for part in group["partitions"]:
+            # A process that begins or ends says less.
+            for group in (info.get("figures") or {}).get("groups") or []:
+                for part in group.get("partitions") or []:
                     owners[group["group"], part["topic"], part["partition"]] = copy.name
         return owners
 
