@@ -87,13 +87,15 @@ def wait(options, postgres):
 def embedded(options):
     """Row (d)."""
     records = options.records // EMBEDDED_SHARE
-    programs = {"append, 500 at once": ["fill"], "group, effect outside": ["group", "outside"], "group, inbox and a row": ["group", "inside"]}
-    found, waits = {name: [] for name in programs}, []
+    append, effects = "append, 500 at once", {"group, effect outside": "outside", "group, inbox and a row": "inside"}
+    found, waits = {name: [] for name in (append, *effects)}, []
     for _ in range(options.rounds):
-        with tempfile.TemporaryDirectory(prefix="spheroctl-bench-events-") as folder:
-            database = f"sqlite:{folder}/events.sqlite"
-            for name, (what, *more) in programs.items():
-                found[name].append(alone([options.bench, what, database, "-", "", str(records), *more], records))
+        # A file for each: the positions of the group are kept in it.
+        for name, effect in effects.items():
+            with tempfile.TemporaryDirectory(prefix="spheroctl-bench-events-") as folder:
+                rest = [f"sqlite:{folder}/events.sqlite", "-", "", str(records)]
+                found[append].append(alone([options.bench, "fill", *rest], records))
+                found[name].append(alone([options.bench, "group", *rest, effect], records))
         with tempfile.TemporaryDirectory(prefix="spheroctl-bench-events-") as folder:
             command = [options.bench, "outbox", f"sqlite:{folder}/events.sqlite", "-", "", str(RATE_PER_S * LATENCY_S // 4), str(RATE_PER_S)]
             waits.append(alone(command, RATE_PER_S * LATENCY_S // 4))
