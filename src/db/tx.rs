@@ -5,8 +5,6 @@ use sqlx::{PgConnection, Postgres, Sqlite, SqliteConnection, Transaction};
 
 use super::Error;
 
-const COMMIT_WITHOUT_WAITING: &str = "set local synchronous_commit = off";
-
 /// A connection that statements run on: an open transaction ([`super::run_tx`]) or a plain connection for
 /// reading ([`super::Db::reader`]). Stores take it by `&mut` and never learn which of the two it is.
 #[derive(Debug)]
@@ -99,21 +97,6 @@ impl Tx {
             Inner::PostgresTransaction(_) | Inner::PostgresReader(_) => Dialect::Postgres,
             Inner::SqliteTransaction(_) | Inner::SqliteReader(_) => Dialect::Sqlite,
         }
-    }
-
-    /// The commit of this transaction does not wait for the disk: a crash of the database server itself may undo the
-    /// last fraction of a second of such commits, in their order. For what is found out and done again then. SQLite
-    /// waits all the same.
-    ///
-    /// # Errors
-    /// Only the database's own.
-    pub async fn commit_without_waiting(&mut self) -> Result<(), Error> {
-        if let Inner::PostgresTransaction(transaction) = &mut self.inner {
-            sqlx::query(COMMIT_WITHOUT_WAITING)
-                .execute(&mut **transaction)
-                .await?;
-        }
-        Ok(())
     }
 
     /// Commits a transaction; returns a reader to its pool.

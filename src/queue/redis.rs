@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use fred::types::Value;
+use fred::types::{Key, Value};
 use futures::FutureExt;
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -77,7 +77,7 @@ const WAKE: &str = "q:{main}:wake";
 pub struct Redis {
     state: state::Redis,
     fairness: Fairness,
-    keys: Arc<[String; 9]>,
+    keys: Arc<[Key; 9]>,
     wake: String,
     waiter: Arc<Waiter>,
 }
@@ -97,7 +97,7 @@ impl Redis {
         Self {
             state: state.clone(),
             fairness,
-            keys: Arc::new(KEYS.map(|name| state.key(name))),
+            keys: Arc::new(KEYS.map(|name| state.key(name).into())),
             wake: state.key(WAKE),
             waiter: Arc::default(),
         }

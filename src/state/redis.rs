@@ -17,7 +17,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use fred::clients::{Client, Pool, SubscriberClient};
 use fred::interfaces::{ClientLike, KeysInterface, PubsubInterface};
-use fred::types::{Expiration, SetOptions, Value};
+use fred::types::{Expiration, Key, SetOptions, Value};
 use tokio::runtime::Handle;
 
 use super::feed::{Keep, Posted, Recalled};
@@ -119,7 +119,7 @@ impl Redis {
         &self,
         library: &Library,
         function: &str,
-        keys: &[String],
+        keys: &[Key],
         args: Vec<Value>,
     ) -> Result<Value, Error> {
         let answer = library.call(self.client(), function, keys, args).await;

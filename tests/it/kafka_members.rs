@@ -9,10 +9,11 @@ use spheroctl::events::log::Error;
 use spheroctl::events::log::kafka::KafkaLog;
 use spheroctl::settings;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
-use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::process::{Child, ChildStdin, ChildStdout};
 
 use crate::conformance::event_log::backend::{Backend, kafka, records};
 use crate::conformance::event_log::reader::{DEADLINE, Reader, turns};
+use crate::support::process::this_test;
 use crate::support::services;
 
 /// Tells the member process which prefix its topics and group have.
@@ -114,18 +115,9 @@ struct Process {
 
 impl Process {
     fn start(prefix: &str) -> Self {
-        let program = std::env::current_exe().expect("the path of this program");
-        let mut child = Command::new(program)
-            .args([
-                "--exact",
-                "kafka_members::member_process",
-                "--ignored",
-                "--nocapture",
-            ])
+        let mut child = this_test("kafka_members::member_process")
             .env(PREFIX, prefix)
-            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .kill_on_drop(true)
             .spawn()
             .expect("a process");
         let orders = child.stdin.take().expect("its input");

@@ -121,8 +121,6 @@ impl Jobs {
         let started = run_tx!(self.db, "job.claim", |tx| -> Result<Vec<Job>, Error> {
             let now = self.clock.now();
             let until = now + self.rules.row_lease;
-            // Were it lost, nothing would be: the rows would wait again, and what the runs write would be refused.
-            tx.commit_without_waiting().await?;
             Ok(store::start(tx, &ids, owner, (now, until), alone).await?)
         })?;
         for job in &started {

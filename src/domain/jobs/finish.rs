@@ -90,10 +90,8 @@ impl Jobs {
     /// [`Error::Fenced`] when the job belongs to a later attempt; otherwise the database's or file store's own.
     pub async fn finish(&self, finished: &Finished) -> Result<(), Error> {
         let job = &finished.claimed.job;
-        let found = {
-            let (result, compress_above) = (&finished.result, self.rules.compress_above);
-            segmentations::store_result(&self.files, job, result, compress_above).await?
-        };
+        let (result, above) = (&finished.result, self.rules.compress_above);
+        let found = segmentations::store_result(&self.files, job, result, above).await?;
         let weight = 1 + found.stored.inline_bytes() / BYTES_PER_WEIGHT;
         let written = self.finishing.call((job.clone(), found.clone()), weight);
         let written = written

@@ -179,16 +179,14 @@ impl Runner {
 
     /// Begins a record and those that are at hand behind it, until a window is full.
     fn begin_all(&mut self, record: Record) {
-        let mut next = Some(record);
-        for _ in 0..AT_HAND_MAX {
-            let Some(record) = next else { return };
-            if self.begin(record) {
-                return;
-            }
-            next = self.member.at_hand();
-        }
-        if let Some(record) = next {
-            self.begin(record);
+        let (mut next, mut begun) = (Some(record), 0);
+        while let Some(record) = next {
+            let is_full = self.begin(record);
+            begun += 1;
+            next = match is_full || begun == AT_HAND_MAX {
+                true => None,
+                false => self.member.at_hand(),
+            };
         }
     }
 

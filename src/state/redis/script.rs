@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use fred::clients::Client;
 use fred::error::Error;
 use fred::interfaces::{ClientLike, FunctionInterface, LuaInterface};
-use fred::types::Value;
+use fred::types::{Key, Value};
 use fred::util::sha1_hash;
 
 /// A script of this program.
@@ -81,7 +81,7 @@ impl Library {
         &self,
         client: &Client,
         function: &str,
-        keys: &[String],
+        keys: &[Key],
         args: Vec<Value>,
     ) -> Result<Value, Error> {
         let function = format!("{function}_{}", self.version());

@@ -8,11 +8,12 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use spheroctl::kit::id::EventId;
 use spheroctl::settings::GroupProtocol;
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 
 use super::auditor::{Auditor, Mischief};
 use super::world::{DEADLINE, World};
 use crate::conformance::event_log::backend::kafka;
+use crate::support::process::this_test;
 
 /// Tells the process what to join.
 const JOIN: &str = "SPHEROCTL_TEST_GROUP_MEMBER";
@@ -54,19 +55,10 @@ impl Join {
 
     /// Starts the process, which is killed with the value.
     pub fn start(&self) -> Child {
-        let program = std::env::current_exe().expect("the path of this program");
         let join = serde_json::to_string(self).expect("what to join");
-        Command::new(program)
-            .args([
-                "--exact",
-                "groups::member::member_process",
-                "--ignored",
-                "--nocapture",
-            ])
+        this_test("groups::member::member_process")
             .env(JOIN, join)
-            .stdin(Stdio::piped())
             .stdout(Stdio::null())
-            .kill_on_drop(true)
             .spawn()
             .expect("a process")
     }

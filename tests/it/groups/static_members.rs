@@ -45,12 +45,7 @@ async fn comes_again(world: &World) {
 async fn of_two_with_one_name_the_older_stays_out_and_says_so() {
     let world = World::kafka().await;
     let world = named(&world, "same");
-    let older = run(&world);
-    eventually("the older reads", DEADLINE, async || {
-        held(&older).len() == 12
-    })
-    .await;
-    let newer = run(&world);
+    let (older, newer) = older_and_newer(&world).await;
     eventually("the older stays out", DEADLINE, async || {
         older.figures().state == GroupState::Replaced
     })
@@ -71,12 +66,7 @@ async fn of_two_with_one_name_the_older_stays_out_and_says_so() {
 async fn of_two_with_one_name_the_newer_waits_in_the_newer_protocol() {
     let world = World::kafka_newer().await;
     let world = named(&world, "same");
-    let older = run(&world);
-    eventually("the older reads", DEADLINE, async || {
-        held(&older).len() == 12
-    })
-    .await;
-    let newer = run(&world);
+    let (older, newer) = older_and_newer(&world).await;
     eventually("the newer is refused", DEADLINE, async || {
         newer.figures().rejoins >= 2
     })
@@ -104,6 +94,17 @@ fn named(world: &World, name: &str) -> World {
         settings.session_timeout_ms = 30_000;
     }
     world.with(settings)
+}
+
+/// Two processes of one name, the second begun when the first reads all.
+async fn older_and_newer(world: &World) -> (Process, Process) {
+    let older = run(world);
+    eventually("the older reads", DEADLINE, async || {
+        held(&older).len() == 12
+    })
+    .await;
+    let newer = run(world);
+    (older, newer)
 }
 
 fn run(world: &World) -> Process {

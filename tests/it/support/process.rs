@@ -24,6 +24,17 @@ pub struct Process {
     client: reqwest::Client,
 }
 
+/// This test program again, for its one ignored test `name`; killed with the value.
+pub fn this_test(name: &str) -> Command {
+    let program = std::env::current_exe().expect("the path of this program");
+    let mut command = Command::new(program);
+    command
+        .args(["--exact", name, "--ignored", "--nocapture"])
+        .stdin(Stdio::piped())
+        .kill_on_drop(true);
+    command
+}
+
 /// The executable with a command line and settings, and nothing else of this process's environment.
 pub fn command(arguments: &[&str], settings: &[(String, String)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_spheroctl"));

@@ -21,7 +21,7 @@ const WAITING: &str = "
                 limit $2) as later) as delayed,
         (select min(q.scheduled_at) from queue_jobs q
             where q.status = 'queued' and q.priority = p.column1 and q.lane = l.column1
-                    and q.scheduled_at <= $1) as oldest_due_at
+                and q.scheduled_at <= $1) as oldest_due_at
     from (values (10), (9), (8), (7), (6), (5), (4), (3), (2), (1)) as p
     cross join (values ('default'), ('large')) as l";
 

@@ -5,23 +5,19 @@
 //! * `plain`: librdkafka's own loop over it: poll, store the offset, commit each second.
 //! * `group`: a consumer group of ours over it, with an effect outside of the database or inside.
 //! * `outbox`: from the call that stages an event to the handler, at a steady rate.
-//! * `append`, and `group` on a SQLite database: the embedded log.
+//! * `fill` and `group` on a SQLite database: the embedded log.
 
 mod consume;
 mod outbox;
 mod plain;
 mod world;
 
-use std::process::ExitCode;
-
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use spheroctl::kit::clock::{Clock, SystemClock};
 
 use self::world::World;
-
-/// Whatever ends a run; its text is printed.
-type Failure = Box<dyn std::error::Error + Send + Sync>;
+use crate::bench::{Failure, seconds};
 
 const USAGE: &str = "\
 usage: events fill DATABASE BROKERS PREFIX RECORDS            RECORDS of 1 KiB, durable
@@ -30,27 +26,8 @@ usage: events fill DATABASE BROKERS PREFIX RECORDS            RECORDS of 1 KiB, 
        events outbox DATABASE BROKERS PREFIX RECORDS RATE     staged at RATE per second, to the handler
 DATABASE is a URL. BROKERS is host:port, or - for the log in the SQLite database.";
 
-/// Runs the command of this process.
-pub async fn main() -> ExitCode {
-    // `cargo bench` adds a flag of its own.
-    let given: Vec<String> = std::env::args()
-        .skip(1)
-        .filter(|word| word != "--bench")
-        .collect();
-    let words: Vec<&str> = given.iter().map(String::as_str).collect();
-    match answer(&words).await {
-        Ok(answer) => {
-            println!("{answer}");
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            eprintln!("events: {error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-async fn answer(words: &[&str]) -> Result<Value, Failure> {
+/// Answers the command of this process.
+pub async fn answer(words: &[&str]) -> Result<Value, Failure> {
     let [what, database, brokers, prefix, records, more @ ..] = words else {
         return Err(USAGE.into());
     };
@@ -82,9 +59,4 @@ async fn fill(world: &World, records: usize) -> Result<Value, Failure> {
 
 fn spent(began: DateTime<Utc>, ended: DateTime<Utc>) -> Value {
     json!({ "began": seconds(began), "ended": seconds(ended) })
-}
-
-/// Seconds since 1970.
-fn seconds(instant: DateTime<Utc>) -> f64 {
-    instant.timestamp_micros() as f64 / 1e6
 }

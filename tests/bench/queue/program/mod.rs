@@ -10,14 +10,10 @@ mod http;
 mod latency;
 mod store;
 
-use std::process::ExitCode;
-
-use chrono::{DateTime, Utc};
 use serde_json::Value;
 use spheroctl::kit::clock::{Clock, SystemClock};
 
-/// Whatever ends a run; its text is printed.
-type Failure = Box<dyn std::error::Error + Send + Sync>;
+use crate::bench::{Failure, seconds};
 
 const USAGE: &str = "\
 usage: queue both|produce|work URL JOBS PRODUCERS PERMITS   the handshake, or a half of it
@@ -25,27 +21,8 @@ usage: queue both|produce|work URL JOBS PRODUCERS PERMITS   the handshake, or a 
        queue http API IMAGE JOBS CLIENTS BATCH DATABASE     by the API, with the token in SPHEROCTL_BENCH_TOKEN
 URL is redis://… or memory: for a queue in the process. More than one producer: offers are gathered, as in the product.";
 
-/// Runs the command of this process.
-pub async fn main() -> ExitCode {
-    // `cargo bench` adds a flag of its own.
-    let given: Vec<String> = std::env::args()
-        .skip(1)
-        .filter(|word| word != "--bench")
-        .collect();
-    let words: Vec<&str> = given.iter().map(String::as_str).collect();
-    match answer(&words).await {
-        Ok(answer) => {
-            println!("{answer}");
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            eprintln!("queue: {error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-async fn answer(words: &[&str]) -> Result<Value, Failure> {
+/// Answers the command of this process.
+pub async fn answer(words: &[&str]) -> Result<Value, Failure> {
     match words {
         ["both", url, numbers @ ..] => handshake::both(url, &size(numbers)?).await,
         ["produce", url, numbers @ ..] => handshake::produce(url, &size(numbers)?).await,
@@ -82,11 +59,6 @@ fn size(numbers: &[&str]) -> Result<Size, Failure> {
         producers: producers.parse()?,
         permits: permits.parse()?,
     })
-}
-
-/// Seconds since 1970.
-fn seconds(instant: DateTime<Utc>) -> f64 {
-    instant.timestamp_micros() as f64 / 1e6
 }
 
 fn now_s() -> f64 {
