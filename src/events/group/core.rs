@@ -13,6 +13,8 @@ use tokio_util::sync::CancellationToken;
 use super::figures::{GroupFigures, Groups};
 use super::flood::FloodGuard;
 use super::handler::{Handler, HandlerError};
+use super::serve::Ready;
+use super::slot::Slot;
 use super::turns::Turns;
 use crate::db::run_tx;
 use crate::events::Event;
@@ -37,6 +39,8 @@ pub(super) struct Core {
     pub turns: Turns,
     /// The unique name of this instance.
     pub instance: String,
+    /// Lanes that wait for a server.
+    pub ready: Ready,
     /// Transactions at once.
     pub permits: Arc<Semaphore>,
     /// Room came where there was none, or a commit is due.
@@ -71,8 +75,15 @@ impl Core {
         });
     }
 
-    /// Records are done: handled, or buried.
-    pub fn note_completed(&self, handled: usize, dead: usize) {
+    /// Records of a partition are done: handled, or, so many of them, buried.
+    pub fn complete(&self, slot: &Slot, offsets: &[i64], dead: usize) {
+        if offsets.is_empty() {
+            return;
+        }
+        if slot.complete(offsets) {
+            self.changed.notify_one();
+        }
+        let handled = offsets.len() - dead;
         self.change(|figures| {
             figures.handled += handled as u64;
             figures.dead_letters += dead as u64;

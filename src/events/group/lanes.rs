@@ -33,7 +33,7 @@ impl<T> Default for Lanes<T> {
 
 impl<T> Lanes<T> {
     /// Puts an item behind the others of its lane, a number below [`LANES`]. True when nobody serves the lane: the
-    /// caller does from now on, with [`Lanes::take`] until there is nothing.
+    /// caller sees to it from now on, until [`Lanes::leave`] lets it go.
     pub fn push(&mut self, lane: usize, item: T) -> bool {
         let lane = &mut self.lanes[lane];
         lane.waiting.push_back(item);
@@ -42,17 +42,20 @@ impl<T> Lanes<T> {
         begins
     }
 
-    /// The first items of a lane that the caller serves, at most `max`. None where there is nothing: the lane is not
-    /// served any more.
-    pub fn take(&mut self, lane: usize, max: usize) -> Option<Vec<T>> {
+    /// The first items of a lane that the caller serves, at most `max`.
+    pub fn take(&mut self, lane: usize, max: usize) -> Vec<T> {
         let lane = &mut self.lanes[lane];
-        if lane.waiting.is_empty() {
-            lane.is_served = false;
-            self.served -= 1;
-            return None;
-        }
         let count = lane.waiting.len().min(max);
-        Some(lane.waiting.drain(..count).collect())
+        lane.waiting.drain(..count).collect()
+    }
+
+    /// The caller is done with what it took. True when more waits in the lane, which is still the caller's then; else
+    /// nobody serves it any more.
+    pub fn leave(&mut self, lane: usize) -> bool {
+        let lane = &mut self.lanes[lane];
+        lane.is_served = !lane.waiting.is_empty();
+        self.served -= usize::from(!lane.is_served);
+        lane.is_served
     }
 
     /// Drops what waits; what was taken goes on.
@@ -80,12 +83,14 @@ mod tests {
     enum Step {
         Push(usize),
         Take(usize, usize),
+        Leave(usize),
     }
 
     fn steps() -> impl Strategy<Value = Vec<Step>> {
         let step = prop_oneof![
             (0..LANES as usize).prop_map(Step::Push),
             (0_usize..16, 1_usize..4).prop_map(|(which, max)| Step::Take(which, max)),
+            (0_usize..16).prop_map(Step::Leave),
         ];
         prop::collection::vec(step, 1..300)
     }
@@ -104,15 +109,19 @@ mod tests {
                     }
                     Step::Take(which, max) => {
                         let Some(lane) = served.iter().nth(which).copied() else { continue };
-                        let Some(items) = lanes.take(lane, max) else {
-                            prop_assert_eq!(given[lane], pushed[lane]);
-                            served.remove(&lane);
-                            continue;
-                        };
-                        prop_assert!(!items.is_empty() && items.len() <= max);
+                        let items = lanes.take(lane, max);
+                        prop_assert_eq!(items.len(), max.min(pushed[lane] - given[lane]));
                         for item in items {
                             prop_assert_eq!(item, given[lane]);
                             given[lane] += 1;
+                        }
+                    }
+                    Step::Leave(which) => {
+                        let Some(lane) = served.iter().nth(which).copied() else { continue };
+                        let is_left_behind = given[lane] < pushed[lane];
+                        prop_assert_eq!(lanes.leave(lane), is_left_behind);
+                        if !is_left_behind {
+                            served.remove(&lane);
                         }
                     }
                 }
@@ -127,7 +136,8 @@ mod tests {
         assert!(lanes.push(3, "first"));
         assert!(!lanes.push(3, "second"));
         lanes.clear();
-        assert_eq!(lanes.take(3, 10), None);
+        assert!(lanes.take(3, 10).is_empty());
+        assert!(!lanes.leave(3));
         assert!(!lanes.is_busy());
     }
 }

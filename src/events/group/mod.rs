@@ -42,6 +42,7 @@ pub use handler::{Effect, Handler, HandlerError};
 pub use turns::Turns;
 
 use runner::{Ended, Runner};
+use serve::Ready;
 
 /// How often is looked how far behind a group is.
 const LAG_INTERVAL: Duration = Duration::from_secs(5);
@@ -111,6 +112,7 @@ fn core(handler: Arc<dyn Handler>, handles: &Handles, rules: Rules) -> Core {
         groups: handles.groups.clone(),
         turns: handles.turns.clone(),
         instance: instance.to_owned(),
+        ready: Ready::new(rules.handlers_at_once),
         permits: Arc::new(Semaphore::new(rules.handlers_at_once)),
         changed: Notify::new(),
         flooded: CancellationToken::new(),

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::core::Core;
 use super::figures::GroupState;
-use super::serve::Server;
+use super::serve::{self, LaneOf};
 use super::slot::Slot;
 use super::watch::Watch;
 use crate::events::log::{Delivered, Error, Partition, Record, Subscription};
@@ -177,31 +177,28 @@ impl Runner {
         }
     }
 
-    /// Begins a record and those that are at hand behind it, until a window is full.
+    /// Begins a record and those that are at hand behind it, until a window is full. Then they are served: fuller batches
+    /// than one by one.
     fn begin_all(&mut self, record: Record) {
-        let (mut next, mut begun) = (Some(record), 0);
+        let (mut next, mut begun, mut ready) = (Some(record), 0, Vec::new());
         while let Some(record) = next {
-            let is_full = self.begin(record);
+            let is_full = self.begin(record, &mut ready);
             begun += 1;
             next = match is_full || begun == AT_HAND_MAX {
                 true => None,
                 false => self.member.at_hand(),
             };
         }
+        serve::serve(&self.core, ready);
     }
 
-    /// Begins a record; true when its window is full now.
-    fn begin(&self, record: Record) -> bool {
+    /// Begins a record; true when its window is full now. Its lane is `ready` where nobody serves it.
+    fn begin(&self, record: Record, ready: &mut Vec<LaneOf>) -> bool {
         let Some(slot) = self.slots.get(&record.partition) else {
             return false;
         };
         let taken = slot.take_in(record);
-        if let Some(lane) = taken.unserved {
-            let server = Server::new(self.core.clone(), slot.clone());
-            self.core
-                .lifecycle
-                .spawn("group.lane", async move { server.serve(lane).await });
-        }
+        ready.extend(taken.unserved.map(|lane| (slot.clone(), lane)));
         taken.is_full
     }
 

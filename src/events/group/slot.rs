@@ -31,9 +31,6 @@ const PAUSE_AFTER_BESIDE_IDLE: Duration = Duration::from_millis(100);
 /// A commit is due after so many completed records of one partition, or with the next tick: a crash repeats no more.
 const COMMIT_AFTER: i64 = 500;
 
-/// Records that one batch of a lane holds at most: one transaction.
-const BATCH_MAX: usize = 32;
-
 /// The state of one partition.
 #[derive(Debug)]
 pub(super) struct Slot {
@@ -91,14 +88,19 @@ impl Slot {
         }
     }
 
-    /// The next batch of a lane for the one who serves it; none ends that.
-    pub fn next_batch(&self, lane: usize) -> Option<Vec<Record>> {
+    /// The next records of a lane for the one who serves it, at most `max`; none where the partition goes.
+    pub fn next_batch(&self, lane: usize, max: usize) -> Vec<Record> {
+        self.state.lock().lanes.take(lane, max)
+    }
+
+    /// The batch of a lane is done, or given up. True when more waits in the lane, which the caller still serves then.
+    pub fn leave(&self, lane: usize) -> bool {
         let mut state = self.state.lock();
-        let batch = state.lanes.take(lane, BATCH_MAX);
+        let more = state.lanes.leave(lane);
         if !state.lanes.is_busy() {
             self.idle.notify_waiters();
         }
-        batch
+        more
     }
 
     /// These records are done. True when that makes room after the window was full, or a commit due.
@@ -285,9 +287,9 @@ mod tests {
                     Step::Take(which) if !served.is_empty() => {
                         let at = which % served.len();
                         let (of, lane): &(std::sync::Arc<Slot>, usize) = &served[at];
-                        match of.next_batch(*lane) {
-                            Some(batch) => taken.extend(batch.into_iter().map(|it| (of.clone(), it.offset))),
-                            None => drop(served.swap_remove(at)),
+                        taken.extend(of.next_batch(*lane, 32).into_iter().map(|it| (of.clone(), it.offset)));
+                        if !of.leave(*lane) {
+                            served.swap_remove(at);
                         }
                     }
                     Step::Complete(which) if !taken.is_empty() => {
@@ -359,11 +361,11 @@ mod tests {
         slot.idle().await;
         let lane = slot.take_in(record(0, 0)).unserved.unwrap();
         assert_eq!(slot.take_in(record(1, 0)), Taken::default());
-        assert_eq!(slot.next_batch(lane).unwrap().len(), 2);
+        assert_eq!(slot.next_batch(lane, 32).len(), 2);
         slot.wind_down();
         let ends = async {
             tokio::task::yield_now().await;
-            assert_eq!(slot.next_batch(lane), None);
+            assert!(!slot.leave(lane));
         };
         tokio::join!(slot.idle(), ends);
     }

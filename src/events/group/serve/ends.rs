@@ -1,44 +1,18 @@
 //! What follows a commit, and burials.
 
-use tokio::time::Instant;
-
 use super::super::core::Core;
 use super::super::handler::HandlerError;
-use super::Server;
-use super::item::Item;
+use super::batch::Item;
+use super::one_by_one::OneByOne;
 use super::tries::Cause;
 use super::waits::{BACKOFF, Stopped};
+use crate::events::Event;
 use crate::events::dead_letters::{Death, letter};
 use crate::events::inbox::ATTEMPTS_MAX;
 use crate::events::log::{self, NewRecord};
 use crate::kit::metrics;
 
-impl Server {
-    /// Makes effects that are outside of the database alone. What was replayed has a row of the inbox, which tells what has
-    /// become of it.
-    pub(super) async fn tell_all(&mut self, items: Vec<Item>) -> Result<(), Stopped> {
-        let started = Instant::now();
-        let (mut told, mut offsets) = (0, Vec::with_capacity(items.len()));
-        let mut outcome = Ok(());
-        for item in items {
-            outcome = match item.event.is_err() || item.is_replayed() {
-                true => self.one(item).await,
-                false => self.tell(&item).await.map(|is_told| {
-                    told += usize::from(is_told);
-                    offsets.extend(item.offsets.iter().filter(|_| is_told));
-                }),
-            };
-            if outcome.is_err() {
-                break;
-            }
-        }
-        if told > 0 {
-            metrics::events_handled(self.core.name(), "done", told, started.elapsed());
-            self.complete_offsets(&offsets, 0);
-        }
-        outcome
-    }
-
+impl OneByOne {
     /// The effect is committed: what lies outside of the database follows, then the record is done.
     pub(super) async fn conclude(&mut self, item: &Item) -> Result<(), Stopped> {
         if self.tell(item).await? {
@@ -53,7 +27,7 @@ impl Server {
             return Ok(true);
         };
         let (mut attempt, mut outages) = (0, 0);
-        while let Err(error) = self.core.committed(event).await {
+        while let Err(error) = self.try_to_tell(event).await {
             let why = error.to_string();
             if error.is_outage() {
                 outages += 1;
@@ -75,6 +49,14 @@ impl Server {
                 .await?;
         }
         Ok(true)
+    }
+
+    /// The first try may have been made by others.
+    async fn try_to_tell(&mut self, event: &Event) -> Result<(), HandlerError> {
+        match self.failure.take() {
+            Some(failure) => Err(failure),
+            None => self.core.committed(event).await,
+        }
     }
 
     /// Puts a record into the dead letters; waits for as long as they cannot be written.
@@ -117,14 +99,8 @@ impl Server {
     }
 
     pub(super) fn complete(&self, item: &Item, dead: usize) {
-        self.complete_offsets(&item.offsets, dead);
-    }
-
-    fn complete_offsets(&self, offsets: &[i64], dead: usize) {
-        if self.slot.complete(offsets) {
-            self.core.changed.notify_one();
-        }
-        self.core.note_completed(offsets.len() - dead, dead);
+        let offsets: Vec<_> = item.offsets().collect();
+        self.core.complete(&self.slot, &offsets, dead);
     }
 }
 

@@ -1,200 +1,209 @@
-//! Serving one lane: batch after batch until nothing waits.
+//! Serving lanes that have records: a few servers take them in turns, batches of several lanes for a round.
 //!
-//! A batch of several events shares a transaction. Where that fails, or one of them is a suspect, each goes by itself,
-//! in order: only the one to blame loses an attempt. Starts that are not to blame are taken back.
+//! The events of a round share a transaction. Where that fails, or one of them is a suspect, each batch goes on by itself,
+//! one event after the other: only the one to blame loses an attempt, and only its lane waits. Starts that are not to blame
+//! are taken back.
 //!
-//! * `item`: the records of a batch.
+//! * `ready`: lanes that wait for a server, and how many servers there are.
+//! * `batch`: the records of a lane.
+//! * `one_by_one`: a batch that goes on by itself.
+//! * `rollback`: what a transaction that did not commit leaves to be written.
 //! * `tries`: a start of the handler, and what came of it.
 //! * `ends`: what follows a commit, and burials.
 //! * `waits`: for permits, for what is away, between attempts.
 
+mod batch;
 mod ends;
-mod item;
+mod one_by_one;
+mod ready;
+mod rollback;
 mod tries;
 mod waits;
 
 use std::sync::Arc;
 
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
 
-use self::item::{Item, items};
-use self::tries::{Cause, Tried};
-use self::waits::{BACKOFF, Stopped};
+use self::batch::{Batch, Item};
+use self::one_by_one::OneByOne;
 use super::core::{Broken, Core};
 use super::handler::{Effect, HandlerError};
 use super::slot::Slot;
 use crate::events::Event;
-use crate::events::inbox::{Standing, Start};
-use crate::kit::id::EventId;
+use crate::events::inbox::Standing;
+use crate::kit::metrics;
 
-/// Class of a record that is no event.
-const UNDECODABLE: &str = "undecodable";
+pub(super) use self::ready::{LaneOf, Ready};
 
-/// Serves one lane of a slot.
+/// Has lanes served that have records.
+pub(super) fn serve(core: &Arc<Core>, lanes: impl IntoIterator<Item = LaneOf>) {
+    if core.ready.add(lanes) {
+        start_server(core);
+    }
+}
+
+/// The batch of a lane is done, or given up.
+fn leave(core: &Arc<Core>, slot: Arc<Slot>, lane: usize) {
+    if slot.leave(lane) {
+        serve(core, [(slot, lane)]);
+    }
+}
+
+fn start_server(core: &Arc<Core>) {
+    let server = Server { core: core.clone() };
+    core.lifecycle
+        .spawn("group.server", async move { server.run().await });
+}
+
+/// Goes from round to round until no lane waits.
 #[derive(Debug)]
-pub(super) struct Server {
+struct Server {
     core: Arc<Core>,
-    slot: Arc<Slot>,
-    /// Held while there is work with the database, given back for every wait.
-    permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Server {
-    pub fn new(core: Arc<Core>, slot: Arc<Slot>) -> Self {
-        Self {
-            core,
-            slot,
-            permit: None,
-        }
-    }
-
-    /// Serves the lane until nothing waits in it or the partition goes.
-    pub async fn serve(mut self, lane: usize) {
+    async fn run(self) {
         loop {
-            // First the permit: while this waits for one, the batch grows.
-            let ready = self.take_permit().await;
-            let Some(batch) = self.slot.next_batch(lane) else {
+            // First the permit: while this waits for one, the batches grow. Those who wait take it in turns.
+            let Ok(_permit) = self.core.permits.acquire().await else {
                 return;
             };
-            if ready.is_ok() {
-                // Safe to ignore: a partition that goes has no batch left.
-                let _ = self.run(items(batch)).await;
+            let effect = self.core.handler.effect();
+            let Some(round) = self.core.ready.take(effect) else {
+                return;
+            };
+            if round.starts_server {
+                start_server(&self.core);
+            }
+            let batches = match effect {
+                Effect::Inside => self.together(round.batches).await,
+                Effect::Outside => self.tell_all(round.batches).await,
+            };
+            self.part(batches);
+        }
+    }
+
+    /// Frees the lanes of what is done; what is not goes on by itself.
+    fn part(&self, batches: Vec<Batch>) {
+        let mut again = Vec::new();
+        for batch in batches {
+            if !batch.items.is_empty() {
+                let one_by_one = OneByOne::serve(self.core.clone(), batch);
+                self.core.lifecycle.spawn("group.batch", one_by_one);
+            } else if batch.slot.leave(batch.lane) {
+                again.push((batch.slot, batch.lane));
             }
         }
+        serve(&self.core, again);
     }
 
-    async fn run(&mut self, items: Vec<Item>) -> Result<(), Stopped> {
-        if self.core.handler.effect() == Effect::Outside {
-            return self.tell_all(items).await;
-        }
-        for item in self.together(items).await? {
-            self.one(item).await?;
-        }
-        Ok(())
-    }
-
-    /// Handles the events of a batch in one transaction, where all can be; answers what is left to do.
-    async fn together(&mut self, items: Vec<Item>) -> Result<Vec<Item>, Stopped> {
-        let events: Vec<&Event> = items.iter().filter_map(Item::event).collect();
+    /// Handles the events in one transaction, where all can be; answers what is left of the batches.
+    async fn together(&self, mut batches: Vec<Batch>) -> Vec<Batch> {
+        let events: Vec<&Event> = batches.iter().flat_map(Batch::events).collect();
         if events.len() < 2 {
-            return Ok(items);
+            return batches;
         }
         let ids: Vec<_> = events.iter().map(|event| event.id).collect();
         let turn = self.core.turns.shared().await;
         // Where the database is away, the way of one by one knows how to wait.
         let Ok((start, standings)) = self.core.inbox.begin(&ids).await else {
-            return Ok(items);
+            return batches;
         };
-        let started = |standing: &Standing| matches!(standing, Standing::Started { .. });
-        let is_settled = |it: &Standing| matches!(it, Standing::Done | Standing::Dead);
         let to_do = events.iter().zip(&standings);
         let to_do: Vec<&Event> = to_do
-            .filter(|(_, standing)| started(standing))
+            .filter(|(_, standing)| matches!(standing, Standing::Started { .. }))
             .map(|(event, _)| *event)
             .collect();
-        let outcome = if standings.iter().all(|it| started(it) || is_settled(it)) {
-            match to_do.is_empty() {
-                true => Ok(()),
-                false => self.core.handle(&to_do).await,
+        let outcome = self.handle_started(&to_do, &standings).await;
+        drop(turn);
+        match outcome {
+            Ok(()) => self.conclude_all(batches, &standings).await,
+            Err(broken) => {
+                let started: Vec<_> = to_do.iter().map(|event| event.id).collect();
+                rollback::share_out(&mut batches, &start, &started, &broken);
+                batches
             }
-        } else {
-            Err(Broken {
+        }
+    }
+
+    async fn handle_started(&self, to_do: &[&Event], standings: &[Standing]) -> Result<(), Broken> {
+        use Standing::{Dead, Done, Started};
+        let is_clear = |it: &Standing| matches!(it, Started { .. } | Done | Dead);
+        if !standings.iter().all(is_clear) {
+            return Err(Broken {
                 culprit: None,
                 error: HandlerError::Unavailable("a suspect is among them".to_owned()),
-            })
-        };
-        drop(turn);
-        if let Err(broken) = outcome {
-            let to_do: Vec<_> = to_do.iter().map(|event| event.id).collect();
-            self.end_starts(&start, &to_do, &broken).await?;
-            return Ok(items);
+            });
         }
-        self.conclude_all(items, &standings).await
+        match to_do.is_empty() {
+            true => Ok(()),
+            false => self.core.handle(to_do).await,
+        }
     }
 
-    /// A batch did not commit: the culprit's start has failed, the others' are taken back.
-    async fn end_starts(
-        &mut self,
-        start: &Start,
-        events: &[EventId],
-        broken: &Broken,
-    ) -> Result<(), Stopped> {
-        let culprit = broken.culprit.filter(|_| !broken.error.is_outage());
-        let culprit = culprit.map(|at| events[at]);
-        let innocent = events.iter().filter(|event| Some(**event) != culprit);
-        let innocent: Vec<_> = innocent.copied().collect();
-        let core = self.core.clone();
-        self.persist(|| core.inbox.take_back(start, &innocent))
-            .await?;
-        let Some(culprit) = culprit else {
-            return Ok(());
-        };
-        let why = broken.error.to_string();
-        self.core.note_error(&why);
-        self.persist(|| core.inbox.fail(start, culprit, &why)).await
-    }
-
-    /// The transaction of a batch has committed; undecodable records are left to do.
-    async fn conclude_all(
-        &mut self,
-        items: Vec<Item>,
-        standings: &[Standing],
-    ) -> Result<Vec<Item>, Stopped> {
+    /// The transaction has committed: what lies outside of the database follows. Records that are no events, and what cannot
+    /// be told at once, are left, and what follows the latter.
+    async fn conclude_all(&self, mut batches: Vec<Batch>, standings: &[Standing]) -> Vec<Batch> {
         let mut standings = standings.iter();
-        let mut left = Vec::new();
-        for item in items {
-            if item.event.is_err() {
-                left.push(item);
-            } else if standings.next() == Some(&Standing::Dead) {
-                self.complete(&item, 0);
-            } else {
-                self.conclude(&item).await?;
+        for batch in &mut batches {
+            let mut done = Vec::with_capacity(batch.items.len());
+            for item in &batch.items {
+                let standing = item.event().and_then(|_| standings.next());
+                let is_done = match standing {
+                    None => false,
+                    Some(_) if batch.failure.is_some() => false,
+                    Some(Standing::Dead) => true,
+                    Some(_) => self.tell(item, &mut batch.failure).await,
+                };
+                done.push(is_done);
             }
+            self.take_out(batch, &done);
         }
-        Ok(left)
+        batches
     }
 
-    /// Handles one record, however often it takes.
-    async fn one(&mut self, item: Item) -> Result<(), Stopped> {
-        let event = match &item.event {
-            Ok(event) => event,
-            Err(error) => {
-                let cause = Cause {
-                    attempts: 0,
-                    class: UNDECODABLE,
-                    message: error.to_string(),
-                };
-                return self.bury(&item, cause).await;
+    /// Makes effects that are outside of the database alone; answers what is left of the batches.
+    async fn tell_all(&self, mut batches: Vec<Batch>) -> Vec<Batch> {
+        let (started, mut told) = (Instant::now(), 0);
+        for batch in &mut batches {
+            let mut done = Vec::with_capacity(batch.items.len());
+            for item in &batch.items {
+                // The first that cannot be told at once keeps back those behind it.
+                let goes_on = done.last() != Some(&false) && !item.is_replayed();
+                done.push(goes_on && self.tell(item, &mut batch.failure).await);
             }
+            told += done.iter().filter(|is_told| **is_told).count();
+            self.take_out(batch, &done);
+        }
+        if told > 0 {
+            metrics::events_handled(self.core.name(), "done", told, started.elapsed());
+        }
+        batches
+    }
+
+    /// Makes the effect of one event outside of the database. False where that fails, or it is no event.
+    async fn tell(&self, item: &Item, failure: &mut Option<HandlerError>) -> bool {
+        let Some(event) = item.event() else {
+            return false;
         };
-        let mut outages = 0;
-        loop {
-            if self.slot.stop.is_cancelled() {
-                return Err(Stopped);
-            }
-            let tried = match self.try_beside_others(event).await? {
-                Tried::Suspect => self.try_alone(event).await?,
-                tried => tried,
-            };
-            match tried {
-                Tried::Done => return self.conclude(&item).await,
-                Tried::Dead => {
-                    self.complete(&item, 0);
-                    return Ok(());
-                }
-                Tried::Died(cause) => return self.bury(&item, cause).await,
-                // Somebody else's start ended or began meanwhile.
-                Tried::Suspect => self.rest(BACKOFF.wait(1)).await?,
-                Tried::Failed { attempt } => {
-                    outages = 0;
-                    let failures = u32::try_from(attempt).unwrap_or(1);
-                    self.rest(BACKOFF.wait(failures)).await?;
-                }
-                Tried::Outage(why) => {
-                    outages += 1;
-                    self.hold(&why, outages).await?;
-                }
+        match self.core.committed(event).await {
+            Ok(()) => true,
+            Err(error) => {
+                *failure = Some(error);
+                false
             }
         }
+    }
+
+    /// Completes those that are done and leaves the others.
+    fn take_out(&self, batch: &mut Batch, done: &[bool]) {
+        let offsets = batch.items.iter().zip(done);
+        let offsets: Vec<_> = offsets
+            .filter(|(_, is_done)| **is_done)
+            .flat_map(|(item, _)| item.offsets())
+            .collect();
+        self.core.complete(&batch.slot, &offsets, 0);
+        let mut done = done.iter();
+        batch.items.retain(|_| done.next() != Some(&true));
     }
 }

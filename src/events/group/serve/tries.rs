@@ -2,7 +2,7 @@
 
 use super::super::core::Broken;
 use super::super::handler::HandlerError;
-use super::Server;
+use super::one_by_one::OneByOne;
 use super::waits::Stopped;
 use crate::events::Event;
 use crate::events::inbox::{ATTEMPTS_MAX, Standing, Start};
@@ -34,7 +34,7 @@ pub(super) enum Tried {
     Outage(String),
 }
 
-impl Server {
+impl OneByOne {
     pub(super) async fn try_beside_others(&mut self, event: &Event) -> Result<Tried, Stopped> {
         let core = self.core.clone();
         let turn = core.turns.shared().await;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Server;
+use super::one_by_one::OneByOne;
 use crate::db;
 use crate::kit::retry::Backoff;
 
@@ -16,7 +16,7 @@ pub(super) const BACKOFF: Backoff = Backoff {
 #[derive(Debug)]
 pub(super) struct Stopped;
 
-impl Server {
+impl OneByOne {
     /// Writes to the inbox, however long that takes.
     pub(super) async fn persist<F>(&mut self, write: impl Fn() -> F) -> Result<(), Stopped>
     where

@@ -1,14 +1,48 @@
-//! The records of a batch.
+//! The records of a batch: of one lane, in order.
 
+use std::sync::Arc;
+
+use super::super::handler::HandlerError;
+use super::super::slot::Slot;
+use super::rollback::Rollback;
 use crate::events::dead_letters::REPLAYED_FROM;
 use crate::events::log::Record;
 use crate::events::{Error, Event};
 
-/// A record to do, with the offsets at which it stands: the relay may have appended it twice.
+/// What was taken from a lane at once.
 #[derive(Debug)]
-pub(super) struct Item {
+pub struct Batch {
+    pub slot: Arc<Slot>,
+    pub lane: usize,
+    pub items: Vec<Item>,
+    /// What is left of a transaction with others that did not commit.
+    pub rollback: Option<Rollback>,
+    /// How telling the first of its events has failed already.
+    pub failure: Option<HandlerError>,
+}
+
+impl Batch {
+    pub fn new(slot: Arc<Slot>, lane: usize, records: Vec<Record>) -> Self {
+        Self {
+            slot,
+            lane,
+            items: items(records),
+            rollback: None,
+            failure: None,
+        }
+    }
+
+    pub fn events(&self) -> impl Iterator<Item = &Event> {
+        self.items.iter().filter_map(Item::event)
+    }
+}
+
+/// A record to do. The relay may have appended it twice.
+#[derive(Debug)]
+pub struct Item {
     pub record: Record,
-    pub offsets: Vec<i64>,
+    /// The other offsets at which it stands.
+    pub twins: Vec<i64>,
     pub event: Result<Event, Error>,
 }
 
@@ -22,10 +56,14 @@ impl Item {
     pub fn event(&self) -> Option<&Event> {
         self.event.as_ref().ok()
     }
+
+    pub fn offsets(&self) -> impl Iterator<Item = i64> {
+        std::iter::once(self.record.offset).chain(self.twins.iter().copied())
+    }
 }
 
 /// The records in order; of an event that stands there twice, the first with both offsets.
-pub(super) fn items(records: Vec<Record>) -> Vec<Item> {
+fn items(records: Vec<Record>) -> Vec<Item> {
     let mut items: Vec<Item> = Vec::with_capacity(records.len());
     for record in records {
         let event = Event::from_record(&record);
@@ -34,10 +72,10 @@ pub(super) fn items(records: Vec<Record>) -> Vec<Item> {
             items.iter_mut().find(same)
         });
         match twin {
-            Some(twin) => twin.offsets.push(record.offset),
+            Some(twin) => twin.twins.push(record.offset),
             None => items.push(Item {
-                offsets: vec![record.offset],
                 record,
+                twins: Vec::new(),
                 event,
             }),
         }
@@ -80,7 +118,10 @@ mod tests {
         let mut broken = record(3, &two);
         broken.headers.clear();
         let records = vec![record(1, &one), record(2, &two), broken, record(4, &one)];
-        let offsets: Vec<_> = items(records).into_iter().map(|it| it.offsets).collect();
+        let offsets: Vec<_> = items(records)
+            .iter()
+            .map(|it| it.offsets().collect::<Vec<_>>())
+            .collect();
         assert_eq!(offsets, [vec![1, 4], vec![2], vec![3]]);
     }
 }

@@ -1,0 +1,174 @@
+//! Lanes that have records and wait for a server, of all partitions of a group, the longest waiting first.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::super::handler::Effect;
+use super::super::slot::Slot;
+use super::batch::Batch;
+
+/// Events that share a transaction at most.
+const TRANSACTION_MAX: usize = 32;
+
+/// Events that one server tells, one after the other, before it looks again what waits.
+const TELLING_MAX: usize = 256;
+
+/// A lane of a partition.
+pub type LaneOf = (Arc<Slot>, usize);
+
+/// What waits for a server, and how many servers there are.
+#[derive(Debug)]
+pub struct Ready {
+    state: Mutex<State>,
+    servers_max: usize,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    lanes: VecDeque<LaneOf>,
+    servers: usize,
+}
+
+/// What a server takes for a round.
+#[derive(Debug)]
+pub struct Round {
+    /// Of a lane each.
+    pub batches: Vec<Batch>,
+    /// Lanes are left and there is room for one more server: the caller starts it.
+    pub starts_server: bool,
+}
+
+impl Ready {
+    /// Nothing waits; there will be at most `servers_max` servers.
+    pub fn new(servers_max: usize) -> Self {
+        Self {
+            state: Mutex::default(),
+            servers_max,
+        }
+    }
+
+    /// Adds lanes that have records. True when the caller is to start a server.
+    pub fn add(&self, lanes: impl IntoIterator<Item = LaneOf>) -> bool {
+        let mut state = self.state.lock();
+        state.lanes.extend(lanes);
+        self.starts_server(&mut state)
+    }
+
+    /// What the caller, a server, does next; none ends it. Transactions are filled; effects outside of the database are
+    /// shared out evenly, since one server makes them one after the other.
+    pub fn take(&self, effect: Effect) -> Option<Round> {
+        let mut state = self.state.lock();
+        let (lanes_max, records_max) = match effect {
+            Effect::Inside => (usize::MAX, TRANSACTION_MAX),
+            Effect::Outside => (state.lanes.len().div_ceil(self.servers_max), TELLING_MAX),
+        };
+        let (mut batches, mut records) = (Vec::new(), 0);
+        while batches.len() < lanes_max && records < records_max {
+            let Some((slot, lane)) = state.lanes.pop_front() else {
+                break;
+            };
+            let batch = slot.next_batch(lane, records_max - records);
+            records += batch.len();
+            match batch.is_empty() {
+                // The partition goes.
+                true => drop(slot.leave(lane)),
+                false => batches.push(Batch::new(slot, lane, batch)),
+            }
+        }
+        if batches.is_empty() {
+            state.servers -= 1;
+            return None;
+        }
+        let starts_server = self.starts_server(&mut state);
+        drop(state);
+        Some(Round {
+            batches,
+            starts_server,
+        })
+    }
+
+    fn starts_server(&self, state: &mut State) -> bool {
+        let starts = !state.lanes.is_empty() && state.servers < self.servers_max;
+        state.servers += usize::from(starts);
+        starts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+    use crate::events::log::{Partition, Record};
+    use crate::events::partition::lane_of;
+
+    /// A slot in which each of the first lanes holds so many records.
+    fn slot(lanes: usize, records: usize) -> (Arc<Slot>, Vec<LaneOf>) {
+        let topic = "t".to_owned();
+        let partition = Partition { topic, number: 0 };
+        let slot = Arc::new(Slot::new(partition.clone()));
+        let record = |lane, offset| Record {
+            partition: partition.clone(),
+            offset,
+            timestamp_ms: 0,
+            key: (0..)
+                .map(|n| format!("k{n}"))
+                .find(|key| lane_of(key) == lane),
+            headers: Vec::new(),
+            value: bytes::Bytes::new(),
+        };
+        let lanes = (0..lanes).flat_map(|lane| std::iter::repeat_n(lane, records));
+        let taken = (0..)
+            .zip(lanes)
+            .map(|(offset, lane)| slot.take_in(record(lane, offset)));
+        let ready = taken
+            .filter_map(|it| Some((slot.clone(), it.unserved?)))
+            .collect();
+        (slot, ready)
+    }
+
+    fn sizes(round: &Round) -> Vec<usize> {
+        round.batches.iter().map(|it| it.items.len()).collect()
+    }
+
+    #[test]
+    fn a_transaction_is_filled_from_several_lanes() {
+        let (_, lanes) = slot(4, 10);
+        let ready = Ready::new(2);
+        assert!(ready.add(lanes), "the first server is started");
+        let first = ready.take(Effect::Inside).unwrap();
+        assert_eq!(sizes(&first), [10, 10, 10, 2]);
+        assert!(!first.starts_server, "no lane waits");
+        let (slot, lane) = (first.batches[3].slot.clone(), first.batches[3].lane);
+        assert!(slot.leave(lane), "the rest of the fourth lane");
+        assert!(ready.add([(slot, lane)]), "there is room for the second");
+        assert_eq!(sizes(&ready.take(Effect::Inside).unwrap()), [8]);
+        assert!(ready.take(Effect::Inside).is_none());
+    }
+
+    #[test]
+    fn effects_outside_are_shared_out_among_the_servers() {
+        let (_, lanes) = slot(6, 3);
+        let ready = Ready::new(3);
+        assert!(ready.add(lanes));
+        for (expected, starts_server) in [(2, true), (2, true), (1, false), (1, false)] {
+            let round = ready.take(Effect::Outside).unwrap();
+            assert_eq!(round.batches.len(), expected);
+            assert_eq!(round.starts_server, starts_server);
+        }
+        assert!(ready.take(Effect::Outside).is_none());
+    }
+
+    #[test]
+    fn a_partition_that_goes_leaves_nothing_to_do() {
+        let (slot, lanes) = slot(2, 1);
+        let ready = Ready::new(1);
+        assert!(ready.add(lanes));
+        slot.wind_down();
+        assert!(ready.take(Effect::Inside).is_none());
+        assert!(slot.idle().now_or_never().is_some());
+        assert!(!ready.add([]), "nothing waits");
+    }
+}
