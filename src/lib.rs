@@ -50,3 +50,7 @@ pub mod state;
 pub mod telemetry;
 pub mod web;
 pub mod worker;
+
+/// Of the executable, the tests and the benches alike.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

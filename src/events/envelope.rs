@@ -1,9 +1,11 @@
 //! The envelope: CloudEvents 1.0 in the binary mode of its Kafka binding (attributes are `ce_` headers, the value is the
 //! data alone), `traceparent` of W3C Trace Context, and `trace_id` and `idempotency_key` for readers that know only those.
 
+use std::borrow::Cow;
+
 use chrono::{DateTime, SecondsFormat, Utc};
 
-use super::log::Record;
+use super::log::{Headers, Record};
 use super::{Error, Fact};
 use crate::kit::clock::Clock;
 use crate::kit::id::EventId;
@@ -18,6 +20,20 @@ const CONTENT_TYPE: &str = "content-type";
 const TRACEPARENT: &str = "traceparent";
 const TRACE_ID: &str = "trace_id";
 const IDEMPOTENCY_KEY: &str = "idempotency_key";
+
+/// The headers of an event, in the order in which they are written.
+const NAMES: [&str; 10] = [
+    SPEC_VERSION,
+    ID,
+    SOURCE,
+    TYPE,
+    TIME,
+    SUBJECT,
+    CONTENT_TYPE,
+    TRACEPARENT,
+    TRACE_ID,
+    IDEMPOTENCY_KEY,
+];
 
 /// The version of CloudEvents that is written and read.
 const SPEC: &str = "1.0";
@@ -54,15 +70,15 @@ impl Event {
     }
 
     /// Its envelope.
-    pub fn envelope(&self) -> Envelope {
+    pub fn envelope(&self) -> Envelope<'_> {
         Envelope {
             id: self.id,
-            source: OUR_SOURCE.to_owned(),
-            kind: self.fact.kind().to_owned(),
+            source: OUR_SOURCE,
+            kind: self.fact.kind(),
             at: self.at,
-            subject: Some(self.fact.subject()),
-            traceparent: self.traceparent.clone(),
-            idempotency_key: self.idempotency_key.clone(),
+            subject: Some(self.fact.subject().into()),
+            traceparent: self.traceparent.as_deref(),
+            idempotency_key: self.idempotency_key.as_deref(),
         }
     }
 
@@ -76,90 +92,109 @@ impl Event {
         Ok(Self {
             id: envelope.id,
             at: envelope.at,
-            fact: Fact::decode(&envelope.kind, &record.value)?,
-            traceparent: envelope.traceparent,
-            idempotency_key: envelope.idempotency_key,
+            fact: Fact::decode(envelope.kind, &record.value)?,
+            traceparent: envelope.traceparent.map(ToOwned::to_owned),
+            idempotency_key: envelope.idempotency_key.map(ToOwned::to_owned),
         })
     }
 }
 
-/// The attributes of an event, without its data.
+/// The attributes of an event, without its data, as they stand in the event or in the headers of its record.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Envelope {
+pub struct Envelope<'e> {
     /// `ce_id`.
     pub id: EventId,
     /// `ce_source`.
-    pub source: String,
+    pub source: &'e str,
     /// `ce_type`.
-    pub kind: String,
+    pub kind: &'e str,
     /// `ce_time`.
     pub at: DateTime<Utc>,
     /// `ce_subject`.
-    pub subject: Option<String>,
+    pub subject: Option<Cow<'e, str>>,
     /// W3C `traceparent`.
-    pub traceparent: Option<String>,
+    pub traceparent: Option<&'e str>,
     /// The key under which the cause may be repeated.
-    pub idempotency_key: Option<String>,
+    pub idempotency_key: Option<&'e str>,
 }
 
-impl Envelope {
+impl<'e> Envelope<'e> {
     /// The headers of the record, in a fixed order.
-    pub fn headers(&self) -> Vec<(String, String)> {
+    pub fn headers(&self) -> Headers {
         let id = self.id.to_string();
         let time = self.at.to_rfc3339_opts(SecondsFormat::Micros, true);
-        let trace_id = self.traceparent.as_deref().and_then(trace_id);
-        let repeat_key = self.idempotency_key.as_deref().unwrap_or(&id);
-        [
-            (SPEC_VERSION, Some(SPEC)),
-            (ID, Some(id.as_str())),
-            (SOURCE, Some(self.source.as_str())),
-            (TYPE, Some(self.kind.as_str())),
-            (TIME, Some(time.as_str())),
-            (SUBJECT, self.subject.as_deref()),
-            (CONTENT_TYPE, Some(JSON)),
-            (TRACEPARENT, self.traceparent.as_deref()),
-            (TRACE_ID, trace_id),
-            (IDEMPOTENCY_KEY, Some(repeat_key)),
-        ]
-        .into_iter()
-        .filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned())))
-        .collect()
+        let trace_id = self.traceparent.and_then(trace_id);
+        let repeat_key = self.idempotency_key.unwrap_or(&id);
+        let values = [
+            Some(SPEC),
+            Some(id.as_str()),
+            Some(self.source),
+            Some(self.kind),
+            Some(time.as_str()),
+            self.subject.as_deref(),
+            Some(JSON),
+            self.traceparent,
+            trace_id,
+            Some(repeat_key),
+        ];
+        let headers = NAMES.into_iter().zip(values);
+        headers
+            .filter_map(|(name, value)| Some((name, value?)))
+            .collect()
     }
 
     /// The envelope from a record's headers; headers of others are ignored.
     ///
     /// # Errors
     /// When a required header is missing or wrong; the error names it.
-    pub fn from_headers(headers: &[(String, String)]) -> Result<Self, Error> {
-        let optional = |name| find(headers, name).map(ToOwned::to_owned);
-        let required = |name| find(headers, name).ok_or(Error::MissingHeader(name));
-        let version = required(SPEC_VERSION)?;
+    pub fn from_headers(headers: &'e Headers) -> Result<Self, Error> {
+        let [
+            version,
+            id,
+            source,
+            kind,
+            time,
+            subject,
+            content_type,
+            traceparent,
+            _,
+            idempotency_key,
+        ] = values(headers);
+        let required = |value: Option<&'e str>, name| value.ok_or(Error::MissingHeader(name));
+        let version = required(version, SPEC_VERSION)?;
         if version != SPEC {
             return Err(bad(SPEC_VERSION, version, "only 1.0 is read"));
         }
-        if let Some(other) = find(headers, CONTENT_TYPE).filter(|value| !is_json(value)) {
+        if let Some(other) = content_type.filter(|value| !is_json(value)) {
             return Err(bad(CONTENT_TYPE, other, "only JSON is read"));
         }
-        let id = required(ID)?;
-        let time = required(TIME)?;
+        let id = required(id, ID)?;
+        let time = required(time, TIME)?;
         let at = DateTime::parse_from_rfc3339(time).map_err(|why| bad(TIME, time, why))?;
         Ok(Self {
             id: id.parse().map_err(|why| bad(ID, id, why))?,
-            source: required(SOURCE)?.to_owned(),
-            kind: required(TYPE)?.to_owned(),
+            source: required(source, SOURCE)?,
+            kind: required(kind, TYPE)?,
             at: at.to_utc(),
-            subject: optional(SUBJECT),
-            traceparent: optional(TRACEPARENT),
-            idempotency_key: optional(IDEMPOTENCY_KEY).filter(|key| key != id),
+            subject: subject.map(Cow::Borrowed),
+            traceparent,
+            idempotency_key: idempotency_key.filter(|key| *key != id),
         })
     }
 }
 
-fn find<'h>(headers: &'h [(String, String)], name: &str) -> Option<&'h str> {
-    let found = headers
-        .iter()
-        .find(|(header, _)| header.eq_ignore_ascii_case(name));
-    found.map(|(_, value)| value.as_str())
+/// The first value of each of [`NAMES`].
+fn values(headers: &Headers) -> [Option<&str>; NAMES.len()] {
+    let mut values = [None; NAMES.len()];
+    for (header, value) in headers.iter() {
+        let name = NAMES
+            .iter()
+            .position(|name| header.eq_ignore_ascii_case(name));
+        if let Some(found) = name {
+            values[found].get_or_insert(value);
+        }
+    }
+    values
 }
 
 fn is_json(content_type: &str) -> bool {
@@ -198,39 +233,40 @@ mod tests {
         event
     }
 
-    fn without(name: &str) -> Vec<(String, String)> {
-        let mut headers = event().envelope().headers();
-        headers.retain(|(header, _)| header != name);
+    fn without(name: &str) -> Headers {
+        let event = event();
+        let headers = event.envelope().headers();
         headers
+            .iter()
+            .filter(|(header, _)| *header != name)
+            .collect()
     }
 
     #[test]
     fn the_headers_hold_the_whole_envelope() {
-        let envelope = event().envelope();
-        assert_eq!(
-            Envelope::from_headers(&envelope.headers()).unwrap(),
-            envelope
-        );
+        let event = event();
+        let headers = event.envelope().headers();
+        assert_eq!(Envelope::from_headers(&headers).unwrap(), event.envelope());
     }
 
     #[test]
     fn readers_that_know_only_the_short_names_find_them() {
         let event = event();
         let headers = event.envelope().headers();
-        assert_eq!(
-            find(&headers, TRACE_ID),
-            Some("0af7651916cd43dd8448eb211c80319c")
-        );
-        assert_eq!(
-            find(&headers, IDEMPOTENCY_KEY),
-            Some(event.id.to_string().as_str())
-        );
+        let id = event.id.to_string();
+        for header in [
+            (TRACE_ID, "0af7651916cd43dd8448eb211c80319c"),
+            (IDEMPOTENCY_KEY, id.as_str()),
+        ] {
+            assert!(headers.iter().any(|it| it == header), "{header:?}");
+        }
     }
 
     #[test]
     fn a_missing_header_is_named() {
         for name in [SPEC_VERSION, ID, SOURCE, TYPE, TIME] {
-            let error = Envelope::from_headers(&without(name)).unwrap_err();
+            let headers = without(name);
+            let error = Envelope::from_headers(&headers).unwrap_err();
             assert_eq!(error.to_string(), format!("header {name:?} is missing"));
         }
     }
@@ -239,7 +275,7 @@ mod tests {
     fn a_wrong_header_is_named_with_its_value() {
         for (name, value) in [(SPEC_VERSION, "0.3"), (ID, "seven"), (TIME, "noon")] {
             let mut headers = without(name);
-            headers.push((name.to_owned(), value.to_owned()));
+            headers.push(name, value);
             let error = Envelope::from_headers(&headers).unwrap_err().to_string();
             assert!(
                 error.starts_with(&format!("header {name:?} is {value:?}")),

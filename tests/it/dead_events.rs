@@ -8,7 +8,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use spheroctl::db::Db;
 use spheroctl::events::log::sqlite::SqliteLog;
-use spheroctl::events::log::{EventLog, NewRecord};
+use spheroctl::events::log::{EventLog, Headers, NewRecord};
 use spheroctl::events::topics::JOB_EVENTS;
 use spheroctl::kit::clock::SystemClock;
 use spheroctl::kit::lifecycle::Lifecycle;
@@ -132,7 +132,7 @@ async fn bury(log: &dyn EventLog) {
     let record = NewRecord {
         topic: JOB_EVENTS.to_owned(),
         key: "k".to_owned(),
-        headers: Vec::new(),
+        headers: Headers::default(),
         value: Bytes::from_static(b"no event"),
     };
     for answer in log.append(vec![record]).await {

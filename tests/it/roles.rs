@@ -89,7 +89,7 @@ async fn facts_are_on_the_log(product: &Product, jobs: &[String]) {
                 );
                 ids.insert(envelope.id);
                 records += 1;
-                facts.entry(job).or_default().push(envelope.kind);
+                facts.entry(job).or_default().push(envelope.kind.to_owned());
             }
         }
     }

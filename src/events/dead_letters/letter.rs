@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{ATTEMPTS, ERROR_CLASS, ERROR_MESSAGE, FAILED_AT, GROUP, header};
 use crate::events::envelope::Envelope;
 use crate::events::inbox::store;
-use crate::events::log::{Partition, Record};
+use crate::events::log::{Headers, Partition, Record};
 use crate::events::topics;
 use crate::kit::id::EventId;
 
@@ -63,7 +63,7 @@ pub struct Letter {
     pub state: State,
     /// Its headers; only where one letter is shown.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub headers: Option<Vec<(String, String)>>,
+    pub headers: Option<Headers>,
     /// The start of its value as text; only where one letter is shown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
@@ -162,7 +162,7 @@ pub(super) fn letter_of(record: &Record) -> Letter {
         group: either(GROUP, "kafka_dlt-original-consumer-group"),
         key: record.key.clone().unwrap_or_default(),
         event: envelope.as_ref().map(|envelope| envelope.id),
-        kind: envelope.map(|envelope| envelope.kind),
+        kind: envelope.map(|envelope| envelope.kind.to_owned()),
         attempts: text(ATTEMPTS).parse().unwrap_or_default(),
         error_class: either(ERROR_CLASS, "kafka_dlt-exception-fqcn"),
         error: either(ERROR_MESSAGE, "kafka_dlt-exception-message"),

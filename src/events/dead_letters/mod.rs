@@ -6,7 +6,7 @@ mod letter;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
-use super::log::{NewRecord, Record};
+use super::log::{Headers, NewRecord, Record};
 use super::topics::dead_letters_of;
 
 pub use desk::{DeadLetters, Purged, Replayed, Selection};
@@ -83,7 +83,7 @@ pub fn letter(record: &Record, death: &Death<'_>) -> NewRecord {
     ];
     let plain = [attempts, place.topic.clone(), message, at];
     let added = added.into_iter().chain(PLAIN.into_iter().zip(plain));
-    headers.extend(added.map(|(name, value)| (name.to_owned(), value)));
+    headers.extend(added);
     headers.extend(connect.map(|(name, value)| (format!("{CONNECT}{name}"), value)));
     NewRecord {
         topic: dead_letters_of(&place.topic),
@@ -96,9 +96,9 @@ pub fn letter(record: &Record, death: &Death<'_>) -> NewRecord {
 /// The record that a dead letter was made of, to be appended to its topic again; none for what is no dead letter.
 pub(super) fn original(letter: &Record, from: &str) -> Option<NewRecord> {
     let topic = header(letter, TOPIC)?.to_owned();
-    let mut headers = original_headers(&letter.headers);
-    headers.retain(|(name, _)| name != REPLAYED_FROM);
-    headers.push((REPLAYED_FROM.to_owned(), from.to_owned()));
+    let headers = original_headers(&letter.headers);
+    let earlier = headers.iter().filter(|(name, _)| *name != REPLAYED_FROM);
+    let headers = earlier.chain([(REPLAYED_FROM, from)]).collect();
     Some(NewRecord {
         topic,
         key: key_of(letter),
@@ -111,21 +111,17 @@ pub(super) fn original(letter: &Record, from: &str) -> Option<NewRecord> {
 pub(super) fn header<'r>(record: &'r Record, name: &str) -> Option<&'r str> {
     let mut headers = record.headers.iter().rev();
     headers
-        .find(|(other, _)| other == name)
-        .map(|(_, value)| value.as_str())
+        .find(|(other, _)| *other == name)
+        .map(|(_, value)| value)
 }
 
 /// The headers without those of a death: a record that dies again tells of its last one.
-fn original_headers(headers: &[(String, String)]) -> Vec<(String, String)> {
+fn original_headers(headers: &Headers) -> Headers {
     let is_ours = |name: &str| {
         let is_plain = PLAIN.contains(&name) || name.starts_with(CONNECT);
         is_plain || (name.starts_with("dlq-") && name != REPLAYED_FROM)
     };
-    headers
-        .iter()
-        .filter(|(name, _)| !is_ours(name))
-        .cloned()
-        .collect()
+    headers.iter().filter(|(name, _)| !is_ours(name)).collect()
 }
 
 /// Records of others may have no key; ours never.
@@ -160,9 +156,7 @@ mod tests {
             offset: 17,
             timestamp_ms: 1_700_000_000_000,
             key: Some("image".to_owned()),
-            headers: headers
-                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-                .collect(),
+            headers: headers.copied().collect(),
             value: Bytes::from_static(b"\xff{"),
         }
     }
@@ -225,7 +219,7 @@ mod tests {
         ] {
             assert_eq!(header(&read, name), Some(value), "{name}");
         }
-        let errors = read.headers.iter().filter(|(name, _)| name == "error");
+        let errors = read.headers.iter().filter(|(name, _)| *name == "error");
         assert_eq!(errors.count(), 1);
     }
 
@@ -233,11 +227,7 @@ mod tests {
     fn a_replayed_record_is_the_original_and_names_its_letter() {
         let again = original(&as_read(death("x")), "job.events-3-0").unwrap();
         assert_eq!(again.topic, "job.events");
-        let headers: Vec<_> = again
-            .headers
-            .iter()
-            .map(|(name, _)| name.as_str())
-            .collect();
+        let headers: Vec<_> = again.headers.iter().map(|(name, _)| name).collect();
         assert_eq!(headers, ["ce_id", REPLAYED_FROM]);
         assert_eq!(original(&record(&[]), "x"), None);
     }

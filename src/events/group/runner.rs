@@ -26,6 +26,9 @@ const COMMIT_PAUSE: Duration = Duration::from_millis(200);
 /// Records that are taken from the stream at once, before anything else has its turn.
 const AT_HAND_MAX: usize = 256;
 
+/// Of these, after how many their lanes are served, beside the taking of the next: fuller batches than one by one.
+const SERVED_AT_ONCE: usize = 64;
+
 /// How long a revocation waits for the records in hand. Half of `max.poll.interval` would do; others wait meanwhile.
 const DRAIN_MAX: Duration = Duration::from_secs(5);
 
@@ -177,13 +180,15 @@ impl Runner {
         }
     }
 
-    /// Begins a record and those that are at hand behind it, until a window is full. Then they are served: fuller batches
-    /// than one by one.
+    /// Begins a record and those that are at hand behind it, until a window is full. They are served some at once.
     fn begin_all(&mut self, record: Record) {
         let (mut next, mut begun, mut ready) = (Some(record), 0, Vec::new());
         while let Some(record) = next {
             let is_full = self.begin(record, &mut ready);
             begun += 1;
+            if begun % SERVED_AT_ONCE == 0 {
+                serve::serve(&self.core, ready.drain(..));
+            }
             next = match is_full || begun == AT_HAND_MAX {
                 true => None,
                 false => self.member.at_hand(),

@@ -216,9 +216,7 @@ impl State {
 }
 
 fn bytes_of(record: &Record) -> usize {
-    let headers = record.headers.iter();
-    let headers: usize = headers.map(|(name, value)| name.len() + value.len()).sum();
-    record.value.len() + record.key.as_ref().map_or(0, String::len) + headers
+    record.value.len() + record.key.as_ref().map_or(0, String::len) + record.headers.bytes()
 }
 
 #[cfg(test)]
@@ -227,6 +225,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::events::log::Headers;
 
     fn slot() -> Slot {
         let topic = "t".to_owned();
@@ -239,7 +238,7 @@ mod tests {
             offset,
             timestamp_ms: 0,
             key: Some(format!("k{key}")),
-            headers: Vec::new(),
+            headers: Headers::default(),
             value: Bytes::new(),
         }
     }

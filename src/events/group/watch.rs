@@ -90,7 +90,7 @@ mod tests {
     use crate::db::{Db, Tx};
     use crate::events::Event;
     use crate::events::log::sqlite::SqliteLog;
-    use crate::events::log::{Delivered, EventLog, NewRecord, Partition, Topic};
+    use crate::events::log::{Delivered, EventLog, Headers, NewRecord, Partition, Topic};
     use crate::events::topics::USER_EVENTS;
     use crate::kit::clock::SystemClock;
     use crate::kit::instance::InstanceId;
@@ -143,7 +143,7 @@ mod tests {
         let record = NewRecord {
             topic: USER_EVENTS.to_owned(),
             key: "k".to_owned(),
-            headers: Vec::new(),
+            headers: Headers::default(),
             value: bytes::Bytes::new(),
         };
         log.append(vec![record]).await.remove(0).unwrap();

@@ -6,6 +6,7 @@
 //! * *position*: per partition; the offset of the next record to read. Committing position 7 says that 0 to 6 are done.
 //! * *group*: readers that share the partitions of their topics; each partition has one reader at a time.
 
+mod headers;
 pub mod kafka;
 pub mod sqlite;
 
@@ -17,6 +18,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::db;
+
+pub use headers::Headers;
 
 /// Largest record in bytes: key, value and headers. Below the 1,048,588 that brokers take by default, batch overhead
 /// included, so that both logs refuse the same records.
@@ -45,8 +48,8 @@ pub struct NewRecord {
     pub topic: String,
     /// Records of one key keep their order; never empty. The partition is murmur2 of it, as Java's clients choose.
     pub key: String,
-    /// Header names and values, in order.
-    pub headers: Vec<(String, String)>,
+    /// What else is said of it.
+    pub headers: Headers,
     /// The value, usually JSON.
     pub value: Bytes,
 }
@@ -60,9 +63,7 @@ impl NewRecord {
         if self.key.is_empty() {
             return Err(Error::NoKey(self.topic.clone()));
         }
-        let headers = self.headers.iter();
-        let headers: usize = headers.map(|(name, value)| name.len() + value.len()).sum();
-        let bytes = self.key.len() + self.value.len() + headers;
+        let bytes = self.key.len() + self.value.len() + self.headers.bytes();
         if bytes > RECORD_BYTES_MAX {
             return Err(Error::TooLarge {
                 topic: self.topic.clone(),
@@ -84,8 +85,8 @@ pub struct Record {
     pub timestamp_ms: i64,
     /// Key; `None` only for records of others.
     pub key: Option<String>,
-    /// Header names and values, in order; values that are not UTF-8 are left out.
-    pub headers: Vec<(String, String)>,
+    /// What else is said of it; values that are not UTF-8 are left out.
+    pub headers: Headers,
     /// The value; empty for a tombstone.
     pub value: Bytes,
 }

@@ -7,6 +7,7 @@ use sqlx::types::Json;
 
 use crate::db::{self, Dialect, Tx, batch, execute, on_tx};
 use crate::events::Error;
+use crate::events::log::Headers;
 use crate::kit::id::EventId;
 
 /// A row to insert.
@@ -16,7 +17,7 @@ pub struct NewRow {
     pub shard: i64,
     pub topic: &'static str,
     pub key: String,
-    pub headers: Vec<(String, String)>,
+    pub headers: Headers,
     #[serde(serialize_with = "batch::hex")]
     pub payload: Bytes,
     #[serde(serialize_with = "batch::instant")]
@@ -30,7 +31,7 @@ pub struct Row {
     pub id: EventId,
     pub topic: String,
     pub key: String,
-    pub headers: Json<Vec<(String, String)>>,
+    pub headers: Json<Headers>,
     pub payload: Vec<u8>,
 }
 

@@ -63,7 +63,7 @@ mod tests {
             id: EventId::new(&SystemClock),
             topic: "t".to_owned(),
             key: key.to_owned(),
-            headers: Json(Vec::new()),
+            headers: Json::default(),
             payload: Vec::new(),
         }
     }

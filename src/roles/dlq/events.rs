@@ -7,6 +7,7 @@ use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use crate::app::App;
 use crate::domain::Error;
 use crate::events::dead_letters::{Filter, Letter, LetterId, Selection, State};
+use crate::events::log::Headers;
 use crate::roles::output;
 
 use super::args::{EventFilterArgs, EventsAction};
@@ -64,7 +65,7 @@ async fn show(app: &App, id: &LetterId, json: bool) -> anyhow::Result<()> {
     ] {
         output::line(&format!("{name:<10} {value}"))?;
     }
-    for (name, value) in letter.headers.iter().flatten() {
+    for (name, value) in letter.headers.iter().flat_map(Headers::iter) {
         output::line(&format!("header     {name}: {value}"))?;
     }
     Ok(output::line(letter.value.as_deref().unwrap_or_default())?)

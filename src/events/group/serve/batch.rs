@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::super::handler::HandlerError;
 use super::super::slot::Slot;
+use super::ready::LaneOf;
 use super::rollback::Rollback;
 use crate::events::dead_letters::REPLAYED_FROM;
 use crate::events::log::Record;
@@ -22,7 +23,7 @@ pub struct Batch {
 }
 
 impl Batch {
-    pub fn new(slot: Arc<Slot>, lane: usize, records: Vec<Record>) -> Self {
+    pub fn new((slot, lane): LaneOf, records: Vec<Record>) -> Self {
         Self {
             slot,
             lane,
@@ -87,7 +88,7 @@ fn items(records: Vec<Record>) -> Vec<Item> {
 mod tests {
     use super::*;
     use crate::events::Fact;
-    use crate::events::log::Partition;
+    use crate::events::log::{Headers, Partition};
     use crate::events::types::MemberRemoved;
     use crate::kit::clock::SystemClock;
     use crate::kit::id::{ProjectId, UserId};
@@ -116,7 +117,7 @@ mod tests {
     fn an_event_that_was_appended_twice_is_done_once_at_both_places() {
         let (one, two) = (event(), event());
         let mut broken = record(3, &two);
-        broken.headers.clear();
+        broken.headers = Headers::default();
         let records = vec![record(1, &one), record(2, &two), broken, record(4, &one)];
         let offsets: Vec<_> = items(records)
             .iter()

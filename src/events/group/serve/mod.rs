@@ -75,9 +75,13 @@ impl Server {
             if round.starts_server {
                 start_server(&self.core);
             }
+            let taken = round.taken.into_iter();
+            let batches = taken
+                .map(|(lane, records)| Batch::new(lane, records))
+                .collect();
             let batches = match effect {
-                Effect::Inside => self.together(round.batches).await,
-                Effect::Outside => self.tell_all(round.batches).await,
+                Effect::Inside => self.together(batches).await,
+                Effect::Outside => self.tell_all(batches).await,
             };
             self.part(batches);
         }

@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 
 use super::super::handler::Effect;
 use super::super::slot::Slot;
-use super::batch::Batch;
+use crate::events::log::Record;
 
 /// Events that share a transaction at most.
 const TRANSACTION_MAX: usize = 32;
@@ -34,8 +34,8 @@ struct State {
 /// What a server takes for a round.
 #[derive(Debug)]
 pub struct Round {
-    /// Of a lane each.
-    pub batches: Vec<Batch>,
+    /// Records of a lane each.
+    pub taken: Vec<(LaneOf, Vec<Record>)>,
     /// Lanes are left and there is room for one more server: the caller starts it.
     pub starts_server: bool,
 }
@@ -64,27 +64,26 @@ impl Ready {
             Effect::Inside => (usize::MAX, TRANSACTION_MAX),
             Effect::Outside => (state.lanes.len().div_ceil(self.servers_max), TELLING_MAX),
         };
-        let (mut batches, mut records) = (Vec::new(), 0);
-        while batches.len() < lanes_max && records < records_max {
+        let (mut taken, mut count) = (Vec::new(), 0);
+        while taken.len() < lanes_max && count < records_max {
             let Some((slot, lane)) = state.lanes.pop_front() else {
                 break;
             };
-            let batch = slot.next_batch(lane, records_max - records);
-            records += batch.len();
-            match batch.is_empty() {
+            let records = slot.next_batch(lane, records_max - count);
+            count += records.len();
+            match records.is_empty() {
                 // The partition goes.
                 true => drop(slot.leave(lane)),
-                false => batches.push(Batch::new(slot, lane, batch)),
+                false => taken.push(((slot, lane), records)),
             }
         }
-        if batches.is_empty() {
+        if taken.is_empty() {
             state.servers -= 1;
             return None;
         }
         let starts_server = self.starts_server(&mut state);
-        drop(state);
         Some(Round {
-            batches,
+            taken,
             starts_server,
         })
     }
@@ -101,7 +100,7 @@ mod tests {
     use futures::FutureExt;
 
     use super::*;
-    use crate::events::log::{Partition, Record};
+    use crate::events::log::{Headers, Partition};
     use crate::events::partition::lane_of;
 
     /// A slot in which each of the first lanes holds so many records.
@@ -116,7 +115,7 @@ mod tests {
             key: (0..)
                 .map(|n| format!("k{n}"))
                 .find(|key| lane_of(key) == lane),
-            headers: Vec::new(),
+            headers: Headers::default(),
             value: bytes::Bytes::new(),
         };
         let lanes = (0..lanes).flat_map(|lane| std::iter::repeat_n(lane, records));
@@ -130,7 +129,11 @@ mod tests {
     }
 
     fn sizes(round: &Round) -> Vec<usize> {
-        round.batches.iter().map(|it| it.items.len()).collect()
+        round
+            .taken
+            .iter()
+            .map(|(_, records)| records.len())
+            .collect()
     }
 
     #[test]
@@ -141,7 +144,7 @@ mod tests {
         let first = ready.take(Effect::Inside).unwrap();
         assert_eq!(sizes(&first), [10, 10, 10, 2]);
         assert!(!first.starts_server, "no lane waits");
-        let (slot, lane) = (first.batches[3].slot.clone(), first.batches[3].lane);
+        let (slot, lane) = first.taken[3].0.clone();
         assert!(slot.leave(lane), "the rest of the fourth lane");
         assert!(ready.add([(slot, lane)]), "there is room for the second");
         assert_eq!(sizes(&ready.take(Effect::Inside).unwrap()), [8]);
@@ -155,7 +158,7 @@ mod tests {
         assert!(ready.add(lanes));
         for (expected, starts_server) in [(2, true), (2, true), (1, false), (1, false)] {
             let round = ready.take(Effect::Outside).unwrap();
-            assert_eq!(round.batches.len(), expected);
+            assert_eq!(round.taken.len(), expected);
             assert_eq!(round.starts_server, starts_server);
         }
         assert!(ready.take(Effect::Outside).is_none());

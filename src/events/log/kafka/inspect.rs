@@ -1,22 +1,26 @@
 //! What operators ask; blocking.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::message::{BorrowedMessage, Headers, Message};
+use rdkafka::message::{BorrowedHeaders, BorrowedMessage, Headers as _, Message};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::config::Names;
 use super::context::LogContext;
 use super::failure::unavailable;
 use super::{ANSWER_MAX, Shared, assignment};
-use crate::events::log::{Error, Member, Partition, Record};
+use crate::events::log::{Error, Headers, Member, Partition, Record};
 use crate::settings::GroupProtocol;
 
 /// The group under whose name single partitions are read; it has no members and commits nothing.
 const BROWSER: &str = "browse";
+
+/// Room for a header's name and value; those of our events take about so many bytes.
+const HEADER_BYTES: usize = 48;
 
 /// Longest wait for one record while browsing, and how many such waits in a row without any.
 const BROWSE_LOOK: Duration = Duration::from_millis(100);
@@ -188,17 +192,12 @@ pub fn browse(
 /// A message as a record.
 pub fn record(names: &Names, message: &BorrowedMessage<'_>) -> Record {
     let text = |bytes: &[u8]| std::str::from_utf8(bytes).ok().map(ToOwned::to_owned);
-    let headers = message
-        .headers()
-        .into_iter()
-        .flat_map(|headers| headers.iter());
-    let headers = headers.filter_map(|it| Some((it.key.to_owned(), header(it.key, it.value?)?)));
     Record {
         partition: names.partition(message.topic(), message.partition()),
         offset: message.offset(),
         timestamp_ms: message.timestamp().to_millis().unwrap_or(0),
         key: message.key().and_then(text),
-        headers: headers.collect(),
+        headers: message.headers().map(headers).unwrap_or_default(),
         value: message
             .payload()
             .map(Bytes::copy_from_slice)
@@ -206,18 +205,28 @@ pub fn record(names: &Names, message: &BorrowedMessage<'_>) -> Record {
     }
 }
 
+fn headers(found: &BorrowedHeaders) -> Headers {
+    let mut headers = Headers::with_capacity(found.count(), found.count() * HEADER_BYTES);
+    headers.extend(
+        found
+            .iter()
+            .filter_map(|it| Some((it.key, header(it.key, it.value?)?))),
+    );
+    headers
+}
+
 /// The value of a header as text. Spring's dead letters carry numbers in binary, big-endian (its `KafkaHeaders`).
-fn header(name: &str, value: &[u8]) -> Option<String> {
+fn header<'v>(name: &str, value: &'v [u8]) -> Option<Cow<'v, str>> {
     if name.starts_with("kafka_dlt-original-") {
         if let ("kafka_dlt-original-partition", Ok(bytes)) = (name, value.try_into()) {
-            return Some(i32::from_be_bytes(bytes).to_string());
+            return Some(i32::from_be_bytes(bytes).to_string().into());
         }
         let is_long = name.ends_with("-offset") || name.ends_with("-timestamp");
         if let (true, Ok(bytes)) = (is_long, value.try_into()) {
-            return Some(i64::from_be_bytes(bytes).to_string());
+            return Some(i64::from_be_bytes(bytes).to_string().into());
         }
     }
-    std::str::from_utf8(value).ok().map(ToOwned::to_owned)
+    std::str::from_utf8(value).ok().map(Cow::Borrowed)
 }
 
 #[cfg(test)]
@@ -226,7 +235,9 @@ mod tests {
 
     #[test]
     fn springs_numbers_are_read_and_text_stays_text() {
-        let read = |name: &str, value: &[u8]| header(&format!("kafka_dlt-{name}"), value);
+        let read = |name: &str, value: &[u8]| {
+            header(&format!("kafka_dlt-{name}"), value).map(Cow::into_owned)
+        };
         let number = |text: &str| Some(text.to_owned());
         assert_eq!(read("original-partition", &[0, 0, 0, 200]), number("200"));
         assert_eq!(

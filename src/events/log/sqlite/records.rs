@@ -6,7 +6,7 @@ use sqlx::types::Json;
 
 use super::{sqlite, topics};
 use crate::db::{self, Tx};
-use crate::events::log::{Error, NewRecord, Partition, Record};
+use crate::events::log::{Error, Headers, NewRecord, Partition, Record};
 use crate::events::partition::partition_of;
 
 /// Where a record came to stand, or why not.
@@ -94,7 +94,7 @@ pub async fn bounds(tx: &mut Tx, partition: &Partition) -> Result<(i64, i64), Er
 }
 
 /// A record as its row.
-type Row = (i64, i64, String, Json<Vec<(String, String)>>, Vec<u8>);
+type Row = (i64, i64, String, Json<Headers>, Vec<u8>);
 
 const READ: &str = "\
     select record_offset, timestamp_ms, key, headers, value from log_records

@@ -120,9 +120,7 @@ pub fn record(number: usize) -> NewRecord {
         }
     };
     let bare = record(&event);
-    let headers = bare.headers.iter();
-    let headers: usize = headers.map(|(name, value)| name.len() + value.len()).sum();
-    let bytes = bare.key.len() + bare.value.len() + headers;
+    let bytes = bare.key.len() + bare.value.len() + bare.headers.bytes();
     let mut fact = event.fact.clone();
     if let Fact::JobStarted(started) = &mut fact {
         started.job.task_id = "x".repeat(RECORD_BYTES.saturating_sub(bytes));

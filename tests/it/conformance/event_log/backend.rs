@@ -7,7 +7,7 @@ use secrecy::SecretString;
 use spheroctl::db::Db;
 use spheroctl::events::log::kafka::KafkaLog;
 use spheroctl::events::log::sqlite::SqliteLog;
-use spheroctl::events::log::{NewRecord, Partition, SharedLog, Topic};
+use spheroctl::events::log::{Headers, NewRecord, Partition, SharedLog, Topic};
 use spheroctl::kit::clock::SystemClock;
 use spheroctl::kit::lifecycle::Lifecycle;
 use spheroctl::settings::{self, GroupProtocol};
@@ -113,7 +113,7 @@ pub fn record(topic: &str, key: &str, value: &str) -> NewRecord {
     NewRecord {
         topic: topic.to_owned(),
         key: key.to_owned(),
-        headers: vec![("ce_id".to_owned(), value.to_owned())],
+        headers: Headers::from_iter([("ce_id", value)]),
         value: Bytes::from(value.to_owned()),
     }
 }

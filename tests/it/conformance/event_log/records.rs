@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use spheroctl::events::log::{Error, RECORD_BYTES_MAX, Record};
+use spheroctl::events::log::{Error, Headers, RECORD_BYTES_MAX, Record};
 use spheroctl::events::partition::partition_of;
 
 use super::backend::{Backend, partition, record, records};
@@ -99,7 +99,7 @@ pub async fn browse_reads_without_a_group_and_truncate_drops(backend: &Backend) 
         [5, 6, 7]
     );
     assert_eq!(page[0].key.as_deref(), Some("k2"));
-    assert_eq!(page[0].headers, [("ce_id".to_owned(), "5".to_owned())]);
+    assert_eq!(page[0].headers, Headers::from_iter([("ce_id", "5")]));
     assert_eq!(page[0].value.as_ref(), b"5");
     assert!(page[0].timestamp_ms > 1_600_000_000_000);
     log.truncate_before(&place, 12).await.expect("truncation");
