@@ -1,9 +1,10 @@
 //! Consumer groups: what reads the log and does something with each event, once, in the order of its key.
 //!
 //! One task ([`runner`]) owns the member of a group. Each partition has a [`slot`]: a [`tracker`] that knows how far it
-//! is done, and 16 [`lanes`]; records of one key share a lane. Whoever [`serve`]s a lane counts starts in the inbox,
-//! runs the [`Handler`] in the transaction in which the record is marked as done, and buries what cannot be handled. Where
-//! the effect is outside of the database alone ([`Effect::Outside`]) there is no row of the inbox, and no transaction.
+//! is done, and 16 [`lanes`]; records of one key share a lane. A few servers ([`serve`]) take lanes with records in turns,
+//! several at once: they count starts in the inbox, run the [`Handler`] in the transaction in which the records are marked
+//! as done, and bury what cannot be handled. Where the effect is outside of the database alone ([`Effect::Outside`]) there
+//! is no row of the inbox, and no transaction.
 //! The committed position is the lowest unfinished offset, so that a crash repeats records and never skips one; what is
 //! repeated, the inbox passes over.
 
