@@ -1,5 +1,5 @@
 //! Gathers concurrent calls into one: while a batch is being worked on, the next one gathers. Nobody waits for company:
-//! a lone call goes at once.
+//! a lone call goes at once, and of many those that are ready to run.
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -13,6 +13,9 @@ pub struct Limits {
     /// Calls that may wait for their turn; more wait to be let in.
     pub waiting_max: usize,
 }
+
+/// How often the tasks that are ready to run are let run before a batch goes.
+const TURNS_MAX: u32 = 4;
 
 /// The worker of a batch has gone: the process is ending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -78,28 +81,61 @@ async fn serve<Item, Answer, Work, Working>(
     Work: Fn(Vec<Item>) -> Working,
     Working: Future<Output = Vec<Answer>>,
 {
-    let mut next = None;
+    let (mut next, mut last) = (None, 0);
     loop {
         let first = match next.take() {
             Some(call) => Some(call),
             None => calls.recv().await,
         };
         let Some(first) = first else { return };
-        let mut weight = first.weight;
-        let (mut items, mut answers) = (vec![first.item], vec![first.answer]);
-        while let Ok(call) = calls.try_recv() {
-            if weight + call.weight > weight_max {
-                next = Some(call);
-                break;
-            }
-            weight += call.weight;
-            items.push(call.item);
-            answers.push(call.answer);
+        let mut batch = Batch::new(first);
+        next = batch.fill(&mut calls, weight_max);
+        // Those whom the last batch has answered may be about to call again: they run first, while that brings more.
+        let (mut turns, mut before) = (if last > 1 { TURNS_MAX } else { 0 }, 0);
+        while turns > 0 && next.is_none() && batch.items.len() > before {
+            (turns, before) = (turns - 1, batch.items.len());
+            tokio::task::yield_now().await;
+            next = batch.fill(&mut calls, weight_max);
         }
-        for (answer, to) in work(items).await.into_iter().zip(answers) {
+        last = batch.items.len();
+        for (answer, to) in work(batch.items).await.into_iter().zip(batch.answers) {
             // Safe to ignore: the caller has gone.
             let _ = to.send(answer);
         }
+    }
+}
+
+/// What is gathered.
+struct Batch<Item, Answer> {
+    weight: usize,
+    items: Vec<Item>,
+    answers: Vec<oneshot::Sender<Answer>>,
+}
+
+impl<Item, Answer> Batch<Item, Answer> {
+    fn new(first: Call<Item, Answer>) -> Self {
+        Self {
+            weight: first.weight,
+            items: vec![first.item],
+            answers: vec![first.answer],
+        }
+    }
+
+    /// Adds the calls that are there; answers the one that has no room.
+    fn fill(
+        &mut self,
+        calls: &mut mpsc::Receiver<Call<Item, Answer>>,
+        weight_max: usize,
+    ) -> Option<Call<Item, Answer>> {
+        while let Ok(call) = calls.try_recv() {
+            if self.weight + call.weight > weight_max {
+                return Some(call);
+            }
+            self.weight += call.weight;
+            self.items.push(call.item);
+            self.answers.push(call.answer);
+        }
+        None
     }
 }
 

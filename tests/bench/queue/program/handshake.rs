@@ -15,6 +15,8 @@ use super::{Failure, Size, now_s, store};
 const LEASE: Duration = Duration::from_secs(10);
 /// As the worker: an end rides with the next claim, or is told after this time.
 const ENDS_LINGER: Duration = Duration::from_millis(20);
+/// As the worker with short jobs: permits gather until half of them are free, or for this time.
+const GATHER_MAX: Duration = Duration::from_millis(2);
 /// Longest sleep of an idle worker.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -98,7 +100,15 @@ pub async fn consume(
         }
         ended.clear();
         if full {
-            running -= done.recv_many(&mut ended, size.permits).await;
+            done.recv_many(&mut ended, size.permits).await;
+            let half = async {
+                while ended.len() < size.permits / 2 {
+                    done.recv_many(&mut ended, size.permits).await;
+                }
+            };
+            // Safe to ignore: the rest comes with the next exchange.
+            let _ = tokio::time::timeout(GATHER_MAX, half).await;
+            running -= ended.len();
             continue;
         }
         tokio::select! {
