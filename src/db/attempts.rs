@@ -22,6 +22,7 @@ const CONFLICT_BACKOFF: Backoff = Backoff {
 pub struct Attempts<'d> {
     db: &'d Db,
     name: &'static str,
+    of_one_statement: bool,
     failures: u32,
 }
 
@@ -30,7 +31,15 @@ impl<'d> Attempts<'d> {
         Self {
             db,
             name,
+            of_one_statement: false,
             failures: 0,
+        }
+    }
+
+    pub(super) const fn of_one_statement(db: &'d Db, name: &'static str) -> Self {
+        Self {
+            of_one_statement: true,
+            ..Self::new(db, name)
         }
     }
 
@@ -50,7 +59,7 @@ impl<'d> Attempts<'d> {
     pub async fn begin(&mut self) -> Result<Tx, Error> {
         forbid_inside_transaction("a second transaction");
         loop {
-            match self.db.begin().await {
+            match self.db.begin(self.of_one_statement).await {
                 Err(error) if self.may_retry(&error) => self.wait().await,
                 Err(error) => {
                     metrics::db_transaction(self.name, "rolled_back");

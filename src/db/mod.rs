@@ -37,6 +37,17 @@ enum Pools {
     Sqlite(sqlite::Sqlite),
 }
 
+/// The database for transactions of a single statement; see [`Db::one_statement`].
+#[derive(Debug, Clone, Copy)]
+pub struct OneStatement<'d>(&'d Db);
+
+impl<'d> OneStatement<'d> {
+    /// As [`Db::attempts`].
+    pub const fn attempts(&self, name: &'static str) -> Attempts<'d> {
+        Attempts::of_one_statement(self.0, name)
+    }
+}
+
 /// The connections of this process, for health and metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PoolStatistics {
@@ -82,6 +93,14 @@ impl Db {
         Attempts::new(self, name)
     }
 
+    /// For a transaction of a single statement, in place of the database itself: `run_tx!(db.one_statement(), …)`. On
+    /// PostgreSQL nothing else is sent then, where a begin and a commit would be two questions more. What the statement did
+    /// stays, even where the block fails after it. Not where a person waits: a connection that was lost meanwhile fails the
+    /// statement.
+    pub const fn one_statement(&self) -> OneStatement<'_> {
+        OneStatement(self)
+    }
+
     /// A connection for reading, outside any transaction. On SQLite it cannot write.
     ///
     /// # Errors
@@ -97,8 +116,9 @@ impl Db {
         }
     }
 
-    async fn begin(&self) -> Result<Tx, Error> {
+    async fn begin(&self, of_one_statement: bool) -> Result<Tx, Error> {
         match &self.pools {
+            Pools::Postgres(postgres) if of_one_statement => postgres.begin_one().await,
             Pools::Postgres(postgres) => postgres.begin().await,
             Pools::Sqlite(sqlite) => sqlite.begin().await,
         }

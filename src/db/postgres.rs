@@ -20,15 +20,23 @@ const IDLE_MIN: u32 = 2;
 /// does not give back all reach every copy within it.
 const LIFETIME: Duration = Duration::from_secs(30 * 60);
 
-/// Begins a transaction with its limits: 30 s for a statement, 3 s for a lock, 60 s of silence in between. They hold
-/// for this transaction alone, since a pooler lends the session to another client afterwards; the same in the
-/// start-up packet is refused by PgBouncer. One message, hence one round trip.
-const BEGIN: &str = "begin; set local statement_timeout = '30s'; set local lock_timeout = '3s'; \
-                     set local idle_in_transaction_session_timeout = '60s'";
+/// The limits of a session: 30 s for a statement, 3 s for a lock, 60 s of silence inside a transaction. Not in the
+/// start-up packet, where PgBouncer refuses them.
+const LIMIT_SESSION: &str = "set statement_timeout = '30s'; set lock_timeout = '3s'; \
+                             set idle_in_transaction_session_timeout = '60s'";
 
-/// Limits a statement outside a transaction. Only for sessions that no pooler lends on; behind one, the operator sets
-/// the limit on the role.
-const LIMIT_SESSION: &str = "set statement_timeout = '30s'";
+/// Begins a transaction in a session with its limits.
+const BEGIN: &str = "begin";
+
+/// Begins a transaction behind a pooler, which lends the session to another client afterwards: the same limits hold for
+/// this transaction alone, and on other statements the operator sets them, on the role. One message, hence one round
+/// trip.
+const BEGIN_LIMITED: &str = "begin; set local statement_timeout = '30s'; set local lock_timeout = '3s'; \
+                             set local idle_in_transaction_session_timeout = '60s'";
+
+/// A connection that answered so lately is not asked again before it is used: a transaction takes as many questions as it
+/// has statements, and half as many again where each connection is asked first.
+const FRESH: Duration = Duration::from_secs(1);
 
 const PING: &str = "select 1";
 
@@ -36,6 +44,8 @@ const PING: &str = "select 1";
 #[derive(Debug, Clone)]
 pub(super) struct Postgres {
     primary: PgPool,
+    /// A pooler stands in between.
+    is_pooled: bool,
     /// The database without a pooler in between.
     direct_url: SecretString,
     acquire_timeout: Duration,
@@ -60,11 +70,19 @@ impl Postgres {
             // Covers waiting and connecting. No shorter time-out may be wrapped around: a cancelled acquisition gives
             // its half-made connection up, and under load nobody would get one (sqlx issues 3315, 3132).
             .acquire_timeout(acquire_timeout)
-            .test_before_acquire(true)
+            .test_before_acquire(false)
+            .before_acquire(|connection, of| {
+                Box::pin(async move {
+                    if of.idle_for > FRESH {
+                        connection.ping().await?;
+                    }
+                    Ok(true)
+                })
+            })
             .after_connect(move |connection, _| {
                 Box::pin(async move {
                     if !pooled {
-                        sqlx::query(LIMIT_SESSION).execute(connection).await?;
+                        sqlx::raw_sql(LIMIT_SESSION).execute(connection).await?;
                     }
                     Ok(())
                 })
@@ -72,6 +90,7 @@ impl Postgres {
             .connect_lazy_with(options);
         Ok(Self {
             primary,
+            is_pooled: pooled,
             direct_url: if pooled {
                 &settings.direct_url
             } else {
@@ -83,12 +102,33 @@ impl Postgres {
     }
 
     pub(super) async fn reader(&self) -> Result<Tx, Error> {
-        Ok(self.acquire().await?.into())
+        Ok(self.answering().await?.into())
     }
 
+    /// A connection that was lost since it was last used is found out by the message that begins: nothing was done on it,
+    /// and another takes its place.
     pub(super) async fn begin(&self) -> Result<Tx, Error> {
-        let transaction = self.primary.begin_with(BEGIN).await;
-        Ok(transaction.map_err(|error| self.cause(error))?.into())
+        let begin = match self.is_pooled {
+            true => BEGIN_LIMITED,
+            false => BEGIN,
+        };
+        let mut idle = self.primary.num_idle();
+        loop {
+            let begun = self.primary.begin_with(begin).await;
+            match begun.map_err(|error| self.cause(error)) {
+                Err(Error::Unavailable(_)) if idle > 0 => idle -= 1,
+                begun => return Ok(begun?.into()),
+            }
+        }
+    }
+
+    /// For one statement, which is a transaction by itself. One that meets a connection that was lost since it was last
+    /// used fails: nobody can know whether it was done.
+    pub(super) async fn begin_one(&self) -> Result<Tx, Error> {
+        match self.is_pooled {
+            true => self.begin().await,
+            false => Ok(Tx::of_one_statement(self.acquire().await?)),
+        }
     }
 
     pub(super) async fn migrate(&self) -> Result<(), Error> {
@@ -104,7 +144,7 @@ impl Postgres {
     }
 
     pub(super) async fn pending(&self) -> Result<Vec<String>, Error> {
-        migrate::pending_postgres(&mut *self.acquire().await?).await
+        migrate::pending_postgres(&mut *self.answering().await?).await
     }
 
     pub(super) async fn ping(&self) -> Result<(), Error> {
@@ -135,6 +175,18 @@ impl Postgres {
     async fn acquire(&self) -> Result<PoolConnection<sqlx::Postgres>, Error> {
         let connection = self.primary.acquire().await;
         connection.map_err(|error| self.cause(error))
+    }
+
+    /// A connection that answers now.
+    async fn answering(&self) -> Result<PoolConnection<sqlx::Postgres>, Error> {
+        let mut idle = self.primary.num_idle();
+        loop {
+            let mut connection = self.acquire().await?;
+            match connection.ping().await {
+                Err(_) if idle > 0 => idle -= 1,
+                answer => return answer.map(|()| connection).map_err(Error::from),
+            }
+        }
     }
 
     /// The pool times out in two ways: all connections are in use, or no new one can be made.

@@ -5,8 +5,8 @@ use sqlx::{PgConnection, Postgres, Sqlite, SqliteConnection, Transaction};
 
 use super::Error;
 
-/// A connection that statements run on: an open transaction ([`super::run_tx`]) or a plain connection for
-/// reading ([`super::Db::reader`]). Stores take it by `&mut` and never learn which of the two it is.
+/// A connection that statements run on: an open transaction ([`super::run_tx`]), one statement's own, or a plain
+/// connection for reading ([`super::Db::reader`]). Stores take it by `&mut` and never learn which of them it is.
 #[derive(Debug)]
 pub struct Tx {
     inner: Inner,
@@ -15,6 +15,10 @@ pub struct Tx {
 #[derive(Debug)]
 enum Inner {
     PostgresTransaction(Transaction<'static, Postgres>),
+    PostgresStatement {
+        connection: PoolConnection<Postgres>,
+        is_used: bool,
+    },
     PostgresReader(PoolConnection<Postgres>),
     SqliteTransaction(Transaction<'static, Sqlite>),
     SqliteReader(PoolConnection<Sqlite>),
@@ -81,10 +85,32 @@ impl From<PoolConnection<Sqlite>> for Tx {
 }
 
 impl Tx {
+    /// A connection for one statement, which commits with its end.
+    pub(super) const fn of_one_statement(connection: PoolConnection<Postgres>) -> Self {
+        Self {
+            inner: Inner::PostgresStatement {
+                connection,
+                is_used: false,
+            },
+        }
+    }
+
     /// The connection by dialect.
+    ///
+    /// # Panics
+    /// In debug builds, when it is asked for a second time where one statement was announced
+    /// ([`super::Db::one_statement`]).
     pub fn connection(&mut self) -> Connection<'_> {
         match &mut self.inner {
             Inner::PostgresTransaction(transaction) => Connection::Postgres(transaction),
+            Inner::PostgresStatement {
+                connection,
+                is_used,
+            } => {
+                debug_assert!(!*is_used, "a second statement, which needs a transaction");
+                *is_used = true;
+                Connection::Postgres(connection)
+            }
             Inner::PostgresReader(connection) => Connection::Postgres(connection),
             Inner::SqliteTransaction(transaction) => Connection::Sqlite(transaction),
             Inner::SqliteReader(connection) => Connection::Sqlite(connection),
@@ -94,7 +120,9 @@ impl Tx {
     /// The dialect spoken here.
     pub const fn dialect(&self) -> Dialect {
         match self.inner {
-            Inner::PostgresTransaction(_) | Inner::PostgresReader(_) => Dialect::Postgres,
+            Inner::PostgresTransaction(_)
+            | Inner::PostgresStatement { .. }
+            | Inner::PostgresReader(_) => Dialect::Postgres,
             Inner::SqliteTransaction(_) | Inner::SqliteReader(_) => Dialect::Sqlite,
         }
     }
@@ -104,7 +132,8 @@ impl Tx {
         match self.inner {
             Inner::PostgresTransaction(transaction) => transaction.commit().await?,
             Inner::SqliteTransaction(transaction) => transaction.commit().await?,
-            Inner::PostgresReader(_) | Inner::SqliteReader(_) => {}
+            Inner::PostgresStatement { .. } | Inner::PostgresReader(_) | Inner::SqliteReader(_) => {
+            }
         }
         Ok(())
     }
@@ -114,7 +143,9 @@ impl Tx {
         let outcome = match self.inner {
             Inner::PostgresTransaction(transaction) => transaction.rollback().await,
             Inner::SqliteTransaction(transaction) => transaction.rollback().await,
-            Inner::PostgresReader(_) | Inner::SqliteReader(_) => Ok(()),
+            Inner::PostgresStatement { .. } | Inner::PostgresReader(_) | Inner::SqliteReader(_) => {
+                Ok(())
+            }
         };
         if let Err(error) = outcome {
             tracing::debug!(%error, "roll-back failed: {error}");

@@ -88,7 +88,10 @@ impl Inbox {
     /// When the database fails; nothing is counted then.
     pub async fn begin(&self, events: &[EventId]) -> Result<(Start, Vec<Standing>), Error> {
         let (start, now) = (self.next_start(), self.clock.now());
-        let rows = run_tx!(self.db, "inbox.begin", |tx| -> Result<Vec<Row>, Error> {
+        let rows = run_tx!(self.db.one_statement(), "inbox.begin", |tx| -> Result<
+            Vec<Row>,
+            Error,
+        > {
             store::begin(tx, self.consumer, events, &start.0, now, ATTEMPTS_MAX).await
         })?;
         let rows: HashMap<_, _> = rows.into_iter().map(|row| (row.event_id, row)).collect();
@@ -106,12 +109,13 @@ impl Inbox {
     /// When the database fails; nothing is counted then.
     pub async fn begin_alone(&self, event: EventId) -> Result<(Start, Standing), Error> {
         let start = self.next_start();
-        let row = run_tx!(self.db, "inbox.begin_alone", |tx| -> Result<
-            Option<Row>,
-            Error,
-        > {
-            store::begin_again(tx, self.consumer, event, &start.0, ATTEMPTS_MAX).await
-        })?;
+        let row = run_tx!(
+            self.db.one_statement(),
+            "inbox.begin_alone",
+            |tx| -> Result<Option<Row>, Error> {
+                store::begin_again(tx, self.consumer, event, &start.0, ATTEMPTS_MAX).await
+            }
+        )?;
         if let Some(row) = row {
             let attempt = row.attempts;
             return Ok((start, Standing::Started { attempt }));
@@ -136,7 +140,10 @@ impl Inbox {
     /// When the database fails.
     pub async fn fail(&self, start: &Start, event: EventId, why: &str) -> Result<(), Error> {
         let why = cut(why);
-        run_tx!(self.db, "inbox.fail", |tx| -> Result<(), Error> {
+        run_tx!(self.db.one_statement(), "inbox.fail", |tx| -> Result<
+            (),
+            Error,
+        > {
             store::fail(tx, self.consumer, event, &start.0, &why).await
         })
     }
@@ -146,7 +153,10 @@ impl Inbox {
     /// # Errors
     /// When the database fails.
     pub async fn take_back(&self, start: &Start, events: &[EventId]) -> Result<(), Error> {
-        run_tx!(self.db, "inbox.take_back", |tx| -> Result<(), Error> {
+        run_tx!(self.db.one_statement(), "inbox.take_back", |tx| -> Result<
+            (),
+            Error,
+        > {
             store::take_back(tx, self.consumer, events, &start.0).await
         })
     }
@@ -157,7 +167,10 @@ impl Inbox {
     /// When the database fails.
     pub async fn bury(&self, event: EventId, why: &str) -> Result<(), Error> {
         let (now, why) = (self.clock.now(), cut(why));
-        run_tx!(self.db, "inbox.bury", |tx| -> Result<(), Error> {
+        run_tx!(self.db.one_statement(), "inbox.bury", |tx| -> Result<
+            (),
+            Error,
+        > {
             store::bury(tx, self.consumer, event, now, &why).await
         })
     }

@@ -19,7 +19,7 @@ use self::verdict::Verdict;
 use super::Error;
 use super::log::{self, NewRecord, SharedLog};
 use super::outbox::OutboxBell;
-use super::outbox::store::{self, Row};
+use super::outbox::store::{self, Row, Waiting};
 use crate::db::{Db, Dialect, Tx, run_tx};
 use crate::kit::clock::SharedClock;
 use crate::kit::metrics;
@@ -51,6 +51,8 @@ pub struct Relay {
     bell: OutboxBell,
     owner: String,
     poll_interval: Duration,
+    /// Rows that other processes commit meanwhile need no pass of their own.
+    gather: Duration,
     batch_max: u32,
 }
 
@@ -77,6 +79,7 @@ impl Relay {
         owner: &str,
         settings: &settings::Outbox,
     ) -> Self {
+        let dialect = db.dialect();
         Self {
             db,
             log,
@@ -84,6 +87,11 @@ impl Relay {
             bell,
             owner: owner.to_owned(),
             poll_interval: Duration::from_millis(settings.poll_interval_ms),
+            // SQLite's rows are this process's own.
+            gather: match dialect {
+                Dialect::Postgres => Duration::from_millis(settings.gather_ms),
+                Dialect::Sqlite => Duration::ZERO,
+            },
             batch_max: settings.batch_max,
         }
     }
@@ -105,7 +113,12 @@ impl Relay {
                 match outcome {
                     _ if failed => tokio::time::sleep(FAILURE_BACKOFF.wait(failures)).await,
                     Ok(Pass { more: true, .. }) => {}
-                    _ => self.bell.rung(self.poll_interval).await,
+                    // Whoever was rung meanwhile found the shard taken.
+                    Ok(Pass { relayed: 1.., .. }) => tokio::time::sleep(self.gather).await,
+                    _ => {
+                        self.bell.rung(self.poll_interval).await;
+                        tokio::time::sleep(self.gather).await;
+                    }
                 }
             };
             tokio::select! {
@@ -134,14 +147,18 @@ impl Relay {
         Ok(pass)
     }
 
-    /// The shards with rows; tells the metric how old the oldest row is.
+    /// The shards with rows that no other relay has; tells the metric how old the oldest row is.
     async fn waiting(&self) -> Result<Vec<i64>, Error> {
-        let shards = store::waiting(&mut self.db.reader().await?).await?;
+        let look = self.db.one_statement();
+        let shards = run_tx!(look, "outbox.look", |tx| -> Result<Vec<Waiting>, Error> {
+            Ok(store::waiting(tx).await?)
+        })?;
         let oldest = shards.iter().map(|shard| shard.oldest).min();
         let age = oldest.map(|oldest| self.clock.now() - oldest);
         let age = age.and_then(|age| age.to_std().ok()).unwrap_or_default();
         metrics::outbox_oldest_age(age);
-        Ok(shards.into_iter().map(|shard| shard.shard).collect())
+        let free = shards.into_iter().filter(|shard| shard.is_free);
+        Ok(free.map(|shard| shard.shard).collect())
     }
 
     async fn pass_postgres(&self, shards: &[i64]) -> Result<Pass, Error> {

@@ -123,6 +123,7 @@ pub(super) const RANGES: &[(&str, i64, i64)] = &[
     ("ml.breaker_jitter_percent", 0, 100),
     ("ml.breaker_probes", 1, 100),
     ("outbox.poll_interval_ms", 1, DAY_MS),
+    ("outbox.gather_ms", 0, 1_000),
     ("outbox.batch_max", 1, 10_000),
     ("health.check_timeout_ms", 1, DAY_MS),
     ("health.check_interval_ms", 1, DAY_MS),

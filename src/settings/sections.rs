@@ -402,6 +402,8 @@ pub struct Segment {
 pub struct Outbox {
     /// Longest wait between two looks at a shard.
     pub poll_interval_ms: u64,
+    /// How long rows gather after a commit has woken the relay.
+    pub gather_ms: u64,
     /// Most rows relayed at once.
     pub batch_max: u32,
 }

@@ -35,7 +35,7 @@ pub(super) async fn insert(tx: &mut Tx, activity: &Activity) -> Result<(), Error
 const ADD: &str = "
     insert into activity_statistics (scope, id, images, image_bytes, jobs_submitted, jobs_completed, jobs_dead,
         jobs_cancelled, segmentations, objects, updated_at)
-    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+    values ('project', $1, $3, $4, $5, $6, $7, $8, $9, $10, $11), ('user', $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
     on conflict (scope, id) do update set
         images = activity_statistics.images + excluded.images,
         image_bytes = activity_statistics.image_bytes + excluded.image_bytes,
@@ -55,23 +55,21 @@ pub(super) async fn add(
     change: &Statistics,
     at: DateTime<Utc>,
 ) -> Result<(), Error> {
-    for (scope, id) in [("project", project.as_uuid()), ("user", user.as_uuid())] {
-        execute!(
-            tx,
-            ADD,
-            scope,
-            id,
-            change.images,
-            change.image_bytes,
-            change.jobs_submitted,
-            change.jobs_completed,
-            change.jobs_dead,
-            change.jobs_cancelled,
-            change.segmentations,
-            change.objects,
-            at,
-        )?;
-    }
+    execute!(
+        tx,
+        ADD,
+        project,
+        user,
+        change.images,
+        change.image_bytes,
+        change.jobs_submitted,
+        change.jobs_completed,
+        change.jobs_dead,
+        change.jobs_cancelled,
+        change.segmentations,
+        change.objects,
+        at,
+    )?;
     Ok(())
 }
 

@@ -118,7 +118,10 @@ impl Jobs {
     async fn start_rows(&self, leased: &[Leased], alone: bool) -> Result<Vec<Claimed>, Error> {
         let owner = self.instance.unique();
         let ids: Vec<JobId> = leased.iter().map(|leased| leased.job).collect();
-        let started = run_tx!(self.db, "job.claim", |tx| -> Result<Vec<Job>, Error> {
+        let started = run_tx!(self.db.one_statement(), "job.claim", |tx| -> Result<
+            Vec<Job>,
+            Error,
+        > {
             let now = self.clock.now();
             let until = now + self.rules.row_lease;
             Ok(store::start(tx, &ids, owner, (now, until), alone).await?)
@@ -269,7 +272,10 @@ impl Jobs {
     pub async fn renew_rows(&self, running: &[Claimed]) -> Result<(), Error> {
         let ids: Vec<JobId> = running.iter().map(|claimed| claimed.job.id).collect();
         let until = self.clock.now() + self.rules.row_lease;
-        run_tx!(self.db, "job.renew_rows", |tx| -> Result<(), Error> {
+        run_tx!(self.db.one_statement(), "job.renew_rows", |tx| -> Result<
+            (),
+            Error,
+        > {
             Ok(store::prolong(tx, self.instance.unique(), &ids, until).await?)
         })
     }

@@ -69,7 +69,6 @@ impl Effect for Finisher {
             let completed: HashSet<JobId> = store::complete(tx, ends, now).await?;
             let of_ours = |(job, _): &&(Job, Found)| completed.contains(&job.id);
             let ours: Vec<&(Job, Found)> = ends.iter().filter(of_ours).collect();
-            store::close_completed(tx, &ours, now).await?;
             segmentations::insert(tx, &*self.clock, &ours).await?;
             let events = ours.iter();
             let events = events.map(|(job, found)| facts::completed(&*self.clock, job, found));

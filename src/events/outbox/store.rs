@@ -42,11 +42,12 @@ pub struct Dead {
     pub error: String,
 }
 
-/// A shard that has rows, and the age of its oldest.
+/// A shard that has rows, the age of its oldest, and whether no relay has it now.
 #[derive(Debug, sqlx::FromRow)]
 pub struct Waiting {
     pub shard: i64,
     pub oldest: DateTime<Utc>,
+    pub is_free: bool,
 }
 
 /// `json_to_recordset` keeps the order of the list, and rows of one statement take their `seq` in that order.
@@ -69,21 +70,31 @@ pub async fn insert(tx: &mut Tx, rows: &[NewRow]) -> Result<(), Error> {
     Ok(())
 }
 
-/// One index look-up a shard, however many rows wait.
-const WAITING: &str = "\
-    select shard, oldest
+/// One index look-up a shard, however many rows wait. The lock of a shard that is free is held until the end of the
+/// statement.
+const WAITING_POSTGRES: &str = "\
+    select shard, oldest, pg_try_advisory_xact_lock(1936746602, shard::int) as is_free
     from (
         select cast(shards.column1 as bigint) as shard,
             (select created_at from outbox_events where outbox_events.shard = shards.column1 order by seq limit 1)
                 as oldest
         from (values (0), (1), (2), (3), (4), (5), (6), (7)) as shards
     ) as firsts
-    where oldest is not null
-    order by shard";
+    where oldest is not null";
+const WAITING_SQLITE: &str = "\
+    select shard, oldest, true as is_free
+    from (
+        select cast(shards.column1 as bigint) as shard,
+            (select created_at from outbox_events where outbox_events.shard = shards.column1 order by seq limit 1)
+                as oldest
+        from (values (0), (1), (2), (3), (4), (5), (6), (7)) as shards
+    ) as firsts
+    where oldest is not null";
 
 /// The shards that have rows.
 pub async fn waiting(tx: &mut Tx) -> Result<Vec<Waiting>, db::Error> {
-    Ok(on_tx!(tx, |conn| sqlx::query_as(WAITING)
+    let sql = tx.dialect().pick(WAITING_POSTGRES, WAITING_SQLITE);
+    Ok(on_tx!(tx, |conn| sqlx::query_as(sql)
         .fetch_all(conn)
         .await)?)
 }

@@ -87,6 +87,7 @@ impl Backend {
     fn relay_with(&self, owner: &str, log: SharedLog, poll_interval_ms: u64) -> Relay {
         let settings = settings::Outbox {
             poll_interval_ms,
+            gather_ms: 5,
             batch_max: 16,
         };
         let (db, bell) = (self.db.clone(), self.bell.clone());

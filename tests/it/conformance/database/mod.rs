@@ -26,6 +26,7 @@ suite! {
     sqlite => Backend::sqlite, postgres => Backend::postgres;
     [
         commit_is_seen,
+        one_statement_commits_by_itself,
         roll_back_is_unseen,
         a_conflict_is_run_again,
         runs_stop_at_the_limit,
@@ -52,7 +53,7 @@ use transactions::{
     a_broken_reference_is_one_kind_of_error, a_conflict_is_run_again,
     a_missing_value_is_nobodys_conflict, a_row_that_exists_is_one_kind_of_error,
     a_transaction_inside_another_panics, commit_is_seen, concurrent_writers_lose_no_update,
-    roll_back_is_unseen, runs_stop_at_the_limit,
+    one_statement_commits_by_itself, roll_back_is_unseen, runs_stop_at_the_limit,
 };
 use trouble::{
     a_cancelled_transaction_leaves_nothing, a_lock_held_elsewhere_is_waited_for,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use spheroctl::db::{Db, Error, on_tx};
+use spheroctl::db::{Db, Error, Tx, on_tx};
 
 use super::{Backend, settings};
 
@@ -102,22 +102,40 @@ async fn a_reader_of_sqlite_cannot_write() {
     assert!(outcome.unwrap_err().to_string().contains("readonly"));
 }
 
+/// A session that a pooler lends on keeps nothing of them.
 #[tokio::test]
-async fn the_limits_of_a_postgres_transaction_end_with_it() {
+async fn every_transaction_of_postgres_has_its_limits() {
+    let backend = Backend::postgres().await;
+    let direct = backend.another(|settings| settings.pool_max = 1).await;
+    let pooled = backend
+        .another(|settings| {
+            settings.pool_max = 1;
+            settings.direct_url = settings.url.clone();
+        })
+        .await;
+    for (db, outside) in [(direct, "30s 3s"), (pooled, "0 0")] {
+        for attempts in [db.attempts("test"), db.one_statement().attempts("test")] {
+            let mut attempts = attempts;
+            assert_eq!(limits(&mut attempts.begin().await.unwrap()).await, "30s 3s");
+        }
+        assert_eq!(limits(&mut db.reader().await.unwrap()).await, outside);
+    }
+}
+
+async fn limits(tx: &mut Tx) -> String {
     const LIMITS: &str =
         "select current_setting('statement_timeout') || ' ' || current_setting('lock_timeout')";
+    on_tx!(tx, |conn| sqlx::query_scalar(LIMITS).fetch_one(conn).await).unwrap()
+}
+
+#[tokio::test]
+#[should_panic(expected = "a second statement")]
+async fn a_second_statement_needs_a_transaction() {
     let backend = Backend::postgres().await;
-    let db = backend.another(|settings| settings.pool_max = 1).await;
+    let db = backend.db.one_statement();
     let mut tx = db.attempts("test").begin().await.unwrap();
-    let inside: String =
-        on_tx!(tx, |conn| sqlx::query_scalar(LIMITS).fetch_one(conn).await).unwrap();
-    drop(tx);
-    let mut reader = db.reader().await.unwrap();
-    let outside: String = on_tx!(reader, |conn| sqlx::query_scalar(LIMITS)
-        .fetch_one(conn)
-        .await)
-    .unwrap();
-    assert_eq!((inside.as_str(), outside.as_str()), ("30s 3s", "30s 0"));
+    limits(&mut tx).await;
+    limits(&mut tx).await;
 }
 
 #[tokio::test]

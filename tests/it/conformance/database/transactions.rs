@@ -31,6 +31,18 @@ pub async fn commit_is_seen(backend: &Backend) {
     assert_eq!(users(backend).await, 1);
 }
 
+pub async fn one_statement_commits_by_itself(backend: &Backend) {
+    let db = backend.db.one_statement();
+    for _ in 0..2 {
+        let id = UserId::new(&SystemClock);
+        // The second is refused: its address is taken.
+        let _: Result<(), Error> = run_tx!(db, "test", |tx| -> Result<(), Error> {
+            insert_user(tx, id, "ada@example.org").await
+        });
+    }
+    assert_eq!(users(backend).await, 1);
+}
+
 pub async fn roll_back_is_unseen(backend: &Backend) {
     let id = UserId::new(&SystemClock);
     let failed: Result<(), Error> = run_tx!(backend.db, "test", |tx| -> Result<(), Error> {
