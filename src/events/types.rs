@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::Error;
 use super::topics::{FILE_EVENTS, JOB_EVENTS, USER_EVENTS};
@@ -107,12 +107,11 @@ facts! {
 }
 
 /// The job an event is about.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct JobRef {
     /// The job.
     pub job_id: JobId,
     /// The caller's own name for it.
-    #[serde(default)]
     pub task_id: String,
     /// Its project.
     pub project_id: ProjectId,
@@ -122,82 +121,110 @@ pub struct JobRef {
     pub owner: UserId,
 }
 
-/// Payload of `job.submitted`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct JobSubmitted {
-    /// The job.
-    #[serde(flatten)]
-    pub job: JobRef,
-    /// `segment` or `export`.
-    pub kind: String,
-    /// 1 to 10, 10 first.
-    pub priority: i64,
+/// Payloads about a job: the members of [`JobRef`] beside their own. Job events of one image keep their order; they are
+/// about the job.
+///
+/// They are read member by member: serde's `flatten` would keep all of them in a buffer first.
+macro_rules! about_a_job {
+    ($($(#[$doc:meta])* $name:ident { $($(#[$of:meta])* $field:ident: $type:ty,)* })*) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+        pub struct $name {
+            /// The job.
+            #[serde(flatten)]
+            pub job: JobRef,
+            $($(#[$of])* pub $field: $type,)*
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                #[derive(Deserialize)]
+                struct Members {
+                    job_id: JobId,
+                    #[serde(default)]
+                    task_id: String,
+                    project_id: ProjectId,
+                    image_id: ImageId,
+                    owner: UserId,
+                    $($(#[$of])* $field: $type,)*
+                }
+                let Members { job_id, task_id, project_id, image_id, owner, $($field),* } =
+                    Members::deserialize(deserializer)?;
+                let job = JobRef { job_id, task_id, project_id, image_id, owner };
+                Ok(Self { job, $($field),* })
+            }
+        }
+
+        impl Payload for $name {
+            fn key(&self) -> String {
+                self.job.image_id.to_string()
+            }
+
+            fn subject(&self) -> String {
+                self.job.job_id.to_string()
+            }
+
+            fn project(&self) -> ProjectId {
+                self.job.project_id
+            }
+        }
+    )*};
 }
 
-/// Payload of `job.started`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct JobStarted {
-    /// The job.
-    #[serde(flatten)]
-    pub job: JobRef,
-    /// The attempt that began.
-    pub attempt: i64,
-}
+about_a_job! {
+    /// Payload of `job.submitted`.
+    JobSubmitted {
+        /// `segment` or `export`.
+        kind: String,
+        /// 1 to 10, 10 first.
+        priority: i64,
+    }
 
-/// Payload of `job.completed`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct JobCompleted {
-    /// The job.
-    #[serde(flatten)]
-    pub job: JobRef,
-    /// The attempt that succeeded.
-    pub attempt: i64,
-    /// Its result; none for an export.
-    #[serde(default)]
-    pub segmentation_id: Option<SegmentationId>,
-    /// Objects found; none for an export.
-    #[serde(default)]
-    pub object_count: Option<i64>,
-    /// The segmenter that ran.
-    #[serde(default)]
-    pub segmenter: Option<String>,
-}
+    /// Payload of `job.started`.
+    JobStarted {
+        /// The attempt that began.
+        attempt: i64,
+    }
 
-/// Payload of `job.failed` and `job.dead`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct JobFailed {
-    /// The job.
-    #[serde(flatten)]
-    pub job: JobRef,
-    /// The attempt that failed.
-    pub attempt: i64,
-    /// Class of the error.
-    pub error_class: String,
-    /// The error in words.
-    pub error_text: String,
-}
+    /// Payload of `job.completed`.
+    JobCompleted {
+        /// The attempt that succeeded.
+        attempt: i64,
+        /// Its result; none for an export.
+        #[serde(default)]
+        segmentation_id: Option<SegmentationId>,
+        /// Objects found; none for an export.
+        #[serde(default)]
+        object_count: Option<i64>,
+        /// The segmenter that ran.
+        #[serde(default)]
+        segmenter: Option<String>,
+    }
 
-/// Payload of `job.cancelled`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct JobCancelled {
-    /// The job.
-    #[serde(flatten)]
-    pub job: JobRef,
-    /// The last attempt, which was cancelled or had ended before; 0 where none had begun.
-    #[serde(default)]
-    pub attempt: i64,
-}
+    /// Payload of `job.failed` and `job.dead`.
+    JobFailed {
+        /// The attempt that failed.
+        attempt: i64,
+        /// Class of the error.
+        error_class: String,
+        /// The error in words.
+        error_text: String,
+    }
 
-/// Payload of `job.replayed`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct JobReplayed {
-    /// The job.
-    #[serde(flatten)]
-    pub job: JobRef,
-    /// The last attempt that it had; the next one is higher.
-    pub attempt: i64,
-    /// `dead` or `cancelled`.
-    pub was: String,
+    /// Payload of `job.cancelled`.
+    JobCancelled {
+        /// The last attempt, which was cancelled or had ended before; 0 where none had begun.
+        #[serde(default)]
+        attempt: i64,
+    }
+
+    /// Payload of `job.replayed`.
+    JobReplayed {
+        /// The last attempt that it had; the next one is higher.
+        attempt: i64,
+        /// `dead` or `cancelled`.
+        was: String,
+    }
 }
 
 /// Payload of `file.stored`.
@@ -239,33 +266,6 @@ pub struct MemberRemoved {
     /// The project.
     pub project_id: ProjectId,
 }
-
-/// Job events of one image keep their order; they are about the job.
-macro_rules! about_a_job {
-    ($($payload:ty),*) => {$(
-        impl Payload for $payload {
-            fn key(&self) -> String {
-                self.job.image_id.to_string()
-            }
-
-            fn subject(&self) -> String {
-                self.job.job_id.to_string()
-            }
-
-            fn project(&self) -> ProjectId {
-                self.job.project_id
-            }
-        }
-    )*};
-}
-about_a_job!(
-    JobSubmitted,
-    JobStarted,
-    JobCompleted,
-    JobFailed,
-    JobCancelled,
-    JobReplayed
-);
 
 impl Payload for FileStored {
     fn key(&self) -> String {

@@ -27,7 +27,7 @@ const COMMIT_PAUSE: Duration = Duration::from_millis(200);
 const AT_HAND_MAX: usize = 256;
 
 /// Of these, after how many their lanes are served, beside the taking of the next: fuller batches than one by one.
-const SERVED_AT_ONCE: usize = 64;
+const SERVED_AT_ONCE: usize = 128;
 
 /// How long a revocation waits for the records in hand. Half of `max.poll.interval` would do; others wait meanwhile.
 const DRAIN_MAX: Duration = Duration::from_secs(5);

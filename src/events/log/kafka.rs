@@ -46,6 +46,8 @@ struct Shared {
     /// A client of no group: it asks for metadata and offsets and may not create topics.
     asker: BaseConsumer<LogContext>,
     admin: AdminClient<LogContext>,
+    /// Clients that ask for the positions of a group, by group. They are no members.
+    of_groups: Mutex<HashMap<String, Arc<BaseConsumer<LogContext>>>>,
     /// Partitions of the topics that were found. They are forgotten when a broker says that the topic is not there.
     partitions: Mutex<HashMap<String, i32>>,
 }
@@ -77,6 +79,7 @@ impl KafkaLog {
                 .base()
                 .create_with_context(LogContext)
                 .map_err(refused)?,
+            of_groups: Mutex::default(),
             partitions: Mutex::default(),
             names,
         };
@@ -106,6 +109,22 @@ impl KafkaLog {
 }
 
 impl Shared {
+    /// The client that asks for the positions of a group. It is kept: making one means threads and connections, and lag is
+    /// looked at every few seconds.
+    fn of_group(&self, group: &str) -> Result<Arc<BaseConsumer<LogContext>>, Error> {
+        let mut clients = self.of_groups.lock();
+        if let Some(client) = clients.get(group) {
+            return Ok(client.clone());
+        }
+        let config = self.names.of_group(&self.names.group(group));
+        let client: BaseConsumer<_> = config
+            .create_with_context(LogContext)
+            .map_err(unavailable)?;
+        let client = Arc::new(client);
+        clients.insert(group.to_owned(), client.clone());
+        Ok(client)
+    }
+
     fn ask_partitions(&self, topic: &str) -> Result<i32, Error> {
         let full = self.names.topic(topic);
         let metadata = self

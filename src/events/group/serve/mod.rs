@@ -22,6 +22,8 @@ mod waits;
 
 use std::sync::Arc;
 
+use futures::StreamExt;
+use futures::stream;
 use tokio::time::Instant;
 
 use self::batch::{Batch, Item};
@@ -34,6 +36,9 @@ use crate::events::inbox::Standing;
 use crate::kit::metrics;
 
 pub(super) use self::ready::{LaneOf, Ready};
+
+/// Lanes in which one server makes effects outside of the database side by side.
+const LANES_AT_ONCE: usize = 16;
 
 /// Has lanes served that have records.
 pub(super) fn serve(core: &Arc<Core>, lanes: impl IntoIterator<Item = LaneOf>) {
@@ -79,26 +84,25 @@ impl Server {
             let batches = taken
                 .map(|(lane, records)| Batch::new(lane, records))
                 .collect();
-            let batches = match effect {
-                Effect::Inside => self.together(batches).await,
+            match effect {
+                Effect::Inside => {
+                    for batch in self.together(batches).await {
+                        self.part(batch);
+                    }
+                }
                 Effect::Outside => self.tell_all(batches).await,
-            };
-            self.part(batches);
+            }
         }
     }
 
-    /// Frees the lanes of what is done; what is not goes on by itself.
-    fn part(&self, batches: Vec<Batch>) {
-        let mut again = Vec::new();
-        for batch in batches {
-            if !batch.items.is_empty() {
-                let one_by_one = OneByOne::serve(self.core.clone(), batch);
-                self.core.lifecycle.spawn("group.batch", one_by_one);
-            } else if batch.slot.leave(batch.lane) {
-                again.push((batch.slot, batch.lane));
-            }
+    /// Frees the lane of a batch that is done; what is not goes on by itself.
+    fn part(&self, batch: Batch) {
+        if batch.items.is_empty() {
+            leave(&self.core, batch.slot, batch.lane);
+        } else {
+            let one_by_one = OneByOne::serve(self.core.clone(), batch);
+            self.core.lifecycle.spawn("group.batch", one_by_one);
         }
-        serve(&self.core, again);
     }
 
     /// Handles the events in one transaction, where all can be; answers what is left of the batches.
@@ -166,23 +170,29 @@ impl Server {
         batches
     }
 
-    /// Makes effects that are outside of the database alone; answers what is left of the batches.
-    async fn tell_all(&self, mut batches: Vec<Batch>) -> Vec<Batch> {
-        let (started, mut told) = (Instant::now(), 0);
-        for batch in &mut batches {
-            let mut done = Vec::with_capacity(batch.items.len());
-            for item in &batch.items {
-                // The first that cannot be told at once keeps back those behind it.
-                let goes_on = done.last() != Some(&false) && !item.is_replayed();
-                done.push(goes_on && self.tell(item, &mut batch.failure).await);
-            }
-            told += done.iter().filter(|is_told| **is_told).count();
-            self.take_out(batch, &done);
-        }
+    /// Makes effects that are outside of the database alone, lane beside lane.
+    async fn tell_all(&self, batches: Vec<Batch>) {
+        let started = Instant::now();
+        let told = stream::iter(batches)
+            .map(|batch| self.tell_batch(batch))
+            .buffer_unordered(LANES_AT_ONCE)
+            .fold(0, async |sum, told| sum + told)
+            .await;
         if told > 0 {
             metrics::events_handled(self.core.name(), "done", told, started.elapsed());
         }
-        batches
+    }
+
+    /// How many were told. The first that cannot be told at once keeps back those behind it.
+    async fn tell_batch(&self, mut batch: Batch) -> usize {
+        let mut done = Vec::with_capacity(batch.items.len());
+        for item in &batch.items {
+            let goes_on = done.last() != Some(&false) && !item.is_replayed();
+            done.push(goes_on && self.tell(item, &mut batch.failure).await);
+        }
+        self.take_out(&mut batch, &done);
+        self.part(batch);
+        done.iter().filter(|is_told| **is_told).count()
     }
 
     /// Makes the effect of one event outside of the database. False where that fails, or it is no event.

@@ -12,7 +12,7 @@ use crate::events::log::Record;
 /// Events that share a transaction at most.
 const TRANSACTION_MAX: usize = 32;
 
-/// Events that one server tells, one after the other, before it looks again what waits.
+/// Events that one server takes to tell before it looks again what waits.
 const TELLING_MAX: usize = 256;
 
 /// A lane of a partition.
@@ -56,16 +56,15 @@ impl Ready {
         self.starts_server(&mut state)
     }
 
-    /// What the caller, a server, does next; none ends it. Transactions are filled; effects outside of the database are
-    /// shared out evenly, since one server makes them one after the other.
+    /// What the caller, a server, does next: as many records as go together. None ends it.
     pub fn take(&self, effect: Effect) -> Option<Round> {
         let mut state = self.state.lock();
-        let (lanes_max, records_max) = match effect {
-            Effect::Inside => (usize::MAX, TRANSACTION_MAX),
-            Effect::Outside => (state.lanes.len().div_ceil(self.servers_max), TELLING_MAX),
+        let records_max = match effect {
+            Effect::Inside => TRANSACTION_MAX,
+            Effect::Outside => TELLING_MAX,
         };
         let (mut taken, mut count) = (Vec::new(), 0);
-        while taken.len() < lanes_max && count < records_max {
+        while count < records_max {
             let Some((slot, lane)) = state.lanes.pop_front() else {
                 break;
             };
@@ -152,15 +151,16 @@ mod tests {
     }
 
     #[test]
-    fn effects_outside_are_shared_out_among_the_servers() {
-        let (_, lanes) = slot(6, 3);
+    fn there_are_only_so_many_servers() {
+        let (_, lanes) = slot(8, 32);
         let ready = Ready::new(3);
         assert!(ready.add(lanes));
-        for (expected, starts_server) in [(2, true), (2, true), (1, false), (1, false)] {
-            let round = ready.take(Effect::Outside).unwrap();
-            assert_eq!(round.taken.len(), expected);
+        for starts_server in [true, true, false] {
+            let round = ready.take(Effect::Inside).unwrap();
+            assert_eq!(sizes(&round), [32]);
             assert_eq!(round.starts_server, starts_server);
         }
+        assert_eq!(sizes(&ready.take(Effect::Outside).unwrap()), [32; 5]);
         assert!(ready.take(Effect::Outside).is_none());
     }
 

@@ -42,10 +42,9 @@ pub fn lag(
     partitions: &[Partition],
 ) -> Result<BTreeMap<Partition, i64>, Error> {
     let list = list(&shared.names, partitions, Offset::Invalid)?;
-    let config = shared.names.of_group(&shared.names.group(group));
-    let client: BaseConsumer<LogContext> = config
-        .create_with_context(LogContext)
-        .map_err(unavailable)?;
+    let client = shared.of_group(group)?;
+    // What it has to say meanwhile; it reads nothing.
+    drop(client.poll(Duration::ZERO));
     let committed = client
         .committed_offsets(list, ANSWER_MAX)
         .map_err(unavailable)?;
