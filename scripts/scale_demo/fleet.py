@@ -38,7 +38,8 @@ class Copy:
 
     @property
     def lives(self):
-        return self.process.poll() is None
+        # Others look while one is being started.
+        return self.process is not None and self.process.poll() is None
 
     def tell_to_end(self):
         self.leaving = True
@@ -113,9 +114,11 @@ class Fleet:
         living = self.living(role)
         if len(living) < 2:
             return None
+        # Before it: whoever sees it gone saw that later.
+        at = time.time()
         living[0].process.kill()
         living[0].await_end()
-        return living[0].name, time.time()
+        return living[0].name, at
 
     def addresses(self, role):
         return [f"127.0.0.1:{copy.public}" for copy in self.living(role)]
