@@ -151,7 +151,7 @@ impl Relay {
     async fn waiting(&self) -> Result<Vec<i64>, Error> {
         let look = self.db.one_statement();
         let shards = run_tx!(look, "outbox.look", |tx| -> Result<Vec<Waiting>, Error> {
-            Ok(store::waiting(tx).await?)
+            Ok(store::waiting_to_relay(tx).await?)
         })?;
         let oldest = shards.iter().map(|shard| shard.oldest).min();
         let age = oldest.map(|oldest| self.clock.now() - oldest);

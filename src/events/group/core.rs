@@ -75,6 +75,12 @@ impl Core {
         });
     }
 
+    /// A partition goes: what has not begun does not begin, and what waits ends.
+    pub fn give_up(&self, slot: &Arc<Slot>) {
+        slot.wind_down();
+        self.ready.forget(slot);
+    }
+
     /// Records of a partition are done: handled, or, so many of them, buried.
     pub fn complete(&self, slot: &Slot, offsets: &[i64], dead: usize) {
         if offsets.is_empty() {

@@ -212,7 +212,7 @@ impl Runner {
         for partition in partitions {
             let slot = Arc::new(Slot::new(partition.clone()));
             if let Some(former) = self.slots.insert(partition.clone(), slot) {
-                former.wind_down();
+                self.core.give_up(&former);
             }
         }
         // librdkafka keeps the pause of a partition that went and came back.
@@ -229,7 +229,7 @@ impl Runner {
             .filter_map(|partition| self.slots.get(partition).cloned())
             .collect();
         for slot in &slots {
-            slot.wind_down();
+            self.core.give_up(slot);
         }
         let idle = futures::future::join_all(slots.iter().map(|slot| slot.idle()));
         if tokio::time::timeout(patience, idle).await.is_err() {
@@ -246,7 +246,7 @@ impl Runner {
     fn drop_slots(&mut self, partitions: &[Partition]) {
         for partition in partitions {
             if let Some(slot) = self.slots.remove(partition) {
-                slot.wind_down();
+                self.core.give_up(&slot);
                 metrics::consumer_lag(self.core.name(), &partition.topic, partition.number, 0);
             }
         }

@@ -70,30 +70,39 @@ pub async fn insert(tx: &mut Tx, rows: &[NewRow]) -> Result<(), Error> {
     Ok(())
 }
 
-/// One index look-up a shard, however many rows wait. The lock of a shard that is free is held until the end of the
-/// statement.
-const WAITING_POSTGRES: &str = "\
-    select shard, oldest, pg_try_advisory_xact_lock(1936746602, shard::int) as is_free
-    from (
-        select cast(shards.column1 as bigint) as shard,
-            (select created_at from outbox_events where outbox_events.shard = shards.column1 order by seq limit 1)
-                as oldest
-        from (values (0), (1), (2), (3), (4), (5), (6), (7)) as shards
-    ) as firsts
-    where oldest is not null";
-const WAITING_SQLITE: &str = "\
-    select shard, oldest, true as is_free
-    from (
-        select cast(shards.column1 as bigint) as shard,
-            (select created_at from outbox_events where outbox_events.shard = shards.column1 order by seq limit 1)
-                as oldest
-        from (values (0), (1), (2), (3), (4), (5), (6), (7)) as shards
-    ) as firsts
-    where oldest is not null";
+/// One index look-up a shard, however many rows wait.
+macro_rules! waiting {
+    ($is_free:literal) => {
+        concat!(
+            "select shard, oldest, ",
+            $is_free,
+            " as is_free
+            from (
+                select cast(shards.column1 as bigint) as shard,
+                    (select created_at from outbox_events where outbox_events.shard = shards.column1
+                        order by seq limit 1) as oldest
+                from (values (0), (1), (2), (3), (4), (5), (6), (7)) as shards
+            ) as firsts
+            where oldest is not null"
+        )
+    };
+}
+const WAITING: &str = waiting!("true");
+/// The lock of a shard that is free is held until the end of the statement.
+const WAITING_FREE_POSTGRES: &str = waiting!("pg_try_advisory_xact_lock(1936746602, shard::int)");
 
-/// The shards that have rows.
+/// The shards that have rows, whoever has them.
 pub async fn waiting(tx: &mut Tx) -> Result<Vec<Waiting>, db::Error> {
-    let sql = tx.dialect().pick(WAITING_POSTGRES, WAITING_SQLITE);
+    look(tx, WAITING).await
+}
+
+/// The shards that have rows, for a relay: whether they are free is looked at.
+pub async fn waiting_to_relay(tx: &mut Tx) -> Result<Vec<Waiting>, db::Error> {
+    let sql = tx.dialect().pick(WAITING_FREE_POSTGRES, WAITING);
+    look(tx, sql).await
+}
+
+async fn look(tx: &mut Tx, sql: &'static str) -> Result<Vec<Waiting>, db::Error> {
     Ok(on_tx!(tx, |conn| sqlx::query_as(sql)
         .fetch_all(conn)
         .await)?)

@@ -22,7 +22,7 @@ impl OneByOne {
     }
 
     /// Makes the effect outside of the database; false where the record died of it and is done.
-    async fn tell(&mut self, item: &Item) -> Result<bool, Stopped> {
+    pub(super) async fn tell(&mut self, item: &Item) -> Result<bool, Stopped> {
         let Ok(event) = &item.event else {
             return Ok(true);
         };

@@ -62,8 +62,10 @@ impl OneByOne {
 
     async fn tell_alone(&mut self, item: &Item) -> Result<(), Stopped> {
         let started = Instant::now();
-        self.conclude(item).await?;
-        metrics::events_handled(self.core.name(), "done", 1, started.elapsed());
+        if self.tell(item).await? {
+            metrics::events_handled(self.core.name(), "done", 1, started.elapsed());
+            self.complete(item, 0);
+        }
         Ok(())
     }
 

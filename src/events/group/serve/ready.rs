@@ -56,6 +56,18 @@ impl Ready {
         self.starts_server(&mut state)
     }
 
+    /// Frees the lanes of a partition that goes: nobody need come for them.
+    pub fn forget(&self, slot: &Arc<Slot>) {
+        let mut state = self.state.lock();
+        state.lanes.retain(|(of, lane)| {
+            let goes = Arc::ptr_eq(of, slot);
+            if goes {
+                slot.leave(*lane);
+            }
+            !goes
+        });
+    }
+
     /// What the caller, a server, does next: as many records as go together. None ends it.
     pub fn take(&self, effect: Effect) -> Option<Round> {
         let mut state = self.state.lock();
@@ -72,7 +84,7 @@ impl Ready {
             count += records.len();
             match records.is_empty() {
                 // The partition goes.
-                true => drop(slot.leave(lane)),
+                true => _ = slot.leave(lane),
                 false => taken.push(((slot, lane), records)),
             }
         }
@@ -173,5 +185,19 @@ mod tests {
         assert!(ready.take(Effect::Inside).is_none());
         assert!(slot.idle().now_or_never().is_some());
         assert!(!ready.add([]), "nothing waits");
+    }
+
+    #[test]
+    fn a_partition_that_goes_waits_for_no_server() {
+        let (slot, lanes) = slot(2, 1);
+        let (other, others) = self::slot(1, 1);
+        let ready = Ready::new(1);
+        ready.add(lanes.into_iter().chain(others));
+        slot.wind_down();
+        assert!(slot.idle().now_or_never().is_none(), "its lanes wait");
+        ready.forget(&slot);
+        assert!(slot.idle().now_or_never().is_some());
+        assert!(other.idle().now_or_never().is_none());
+        assert_eq!(sizes(&ready.take(Effect::Inside).unwrap()), [1]);
     }
 }
