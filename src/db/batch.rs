@@ -23,6 +23,9 @@
 //! select id, shard, headers, decode(payload, 'hex'), created_at
 //! from json_to_recordset($1::json)
 //!     as row (id uuid, shard bigint, headers jsonb, payload text, created_at timestamptz)
+//! -- PostgreSQL, by crate::db::write_rows!, where many rows come often: a list for each column
+//! insert into outbox_events (id, shard, headers, payload, created_at)
+//! select * from unnest($1::uuid[], $2::bigint[], $3::jsonb[], $4::bytea[], $5::timestamptz[])
 //! -- SQLite: `->>` gives texts, numbers and null, `->` gives JSON
 //! insert into outbox_events (id, shard, headers, payload, created_at)
 //! select unhex(value ->> 'id', '-'), value ->> 'shard', value -> 'headers', unhex(value ->> 'payload'),
@@ -74,6 +77,16 @@ pub fn instant<S: Serializer>(instant: &DateTime<Utc>, serializer: S) -> Result<
 /// Those of the serializer.
 pub fn hex<S: Serializer>(blob: impl AsRef<[u8]>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&crate::kit::hex::hex(blob))
+}
+
+/// A blob of a row that [`list`] writes as hexadecimal digits, for columns that may be null.
+#[derive(Debug, Clone, Copy)]
+pub struct Hex<'b>(pub &'b [u8]);
+
+impl Serialize for Hex<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        hex(self.0, serializer)
+    }
 }
 
 #[cfg(test)]

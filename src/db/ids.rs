@@ -2,6 +2,7 @@
 
 use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
+use sqlx::postgres::{PgHasArrayType, PgTypeInfo};
 use sqlx::{Database, Decode, Encode, Type};
 use uuid::Uuid;
 
@@ -17,6 +18,12 @@ macro_rules! stored_as_uuid {
 
             fn compatible(ty: &D::TypeInfo) -> bool {
                 <Uuid as Type<D>>::compatible(ty)
+            }
+        }
+
+        impl PgHasArrayType for $id {
+            fn array_type_info() -> PgTypeInfo {
+                Uuid::array_type_info()
             }
         }
 

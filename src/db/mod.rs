@@ -18,7 +18,7 @@ use secrecy::ExposeSecret;
 
 use crate::settings;
 
-pub use crate::{execute, on_tx, run_tx};
+pub use crate::{execute, on_tx, run_tx, write_rows};
 pub use attempts::{Attempts, typed};
 pub use error::{Error, Transient};
 pub use guard::{forbid_inside_transaction, inside};

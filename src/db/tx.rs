@@ -177,3 +177,24 @@ macro_rules! execute {
             .map(|done| done.rows_affected()))
     };
 }
+
+/// Writes rows, which are structs: PostgreSQL takes a list for each of the columns that are named, which costs it a
+/// twentieth of reading JSON, and SQLite all rows as one text ([`crate::db::batch::list`]):
+/// `write_rows!(tx, INSERT_POSTGRES, INSERT_SQLITE, rows, |row| [row.id, &row.name])?`.
+#[macro_export]
+macro_rules! write_rows {
+    ($tx:expr, $postgres:expr, $sqlite:expr, $rows:expr, |$row:ident| [$($column:expr),+ $(,)?]) => {
+        match $tx.connection() {
+            $crate::db::Connection::Postgres(conn) => ::sqlx::query($postgres)
+                $(.bind($rows.iter().map(|$row| $column).collect::<Vec<_>>()))+
+                .execute(conn)
+                .await
+                .map(|done| done.rows_affected()),
+            $crate::db::Connection::Sqlite(conn) => ::sqlx::query($sqlite)
+                .bind($crate::db::batch::list($rows)?)
+                .execute(conn)
+                .await
+                .map(|done| done.rows_affected()),
+        }
+    };
+}

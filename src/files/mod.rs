@@ -35,7 +35,7 @@ pub use sweep::Look;
 const PART_BYTES: usize = 4 << 20;
 /// Bytes of a download read at once: object_store's own stream reads 8 KiB, a hand-over to a blocking thread each.
 const READ_BYTES: usize = 128 << 10;
-/// Bytes read ahead by a decoder.
+/// Bytes read ahead by a decoder, at most; of a smaller file all.
 const READ_AHEAD_BYTES: usize = 256 << 10;
 
 /// A handle on the file store; clones share it.
@@ -204,8 +204,12 @@ impl FileStore {
         let path = self.store.path_to_filesystem(&location(key)?)?;
         let key = key.to_owned();
         blocking(move || {
-            let file = File::open(path).map_err(|error| Error::of_system(&key, &error))?;
-            Ok(BufReader::with_capacity(READ_AHEAD_BYTES, file))
+            let failed = |error| Error::of_system(&key, &error);
+            let file = File::open(path).map_err(failed)?;
+            let bytes = file.metadata().map_err(failed)?.len();
+            let bytes =
+                usize::try_from(bytes).map_or(READ_AHEAD_BYTES, |all| all.min(READ_AHEAD_BYTES));
+            Ok(BufReader::with_capacity(bytes, file))
         })
         .await
     }

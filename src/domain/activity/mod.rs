@@ -3,6 +3,9 @@
 
 mod store;
 
+use std::collections::BTreeMap;
+use std::ops::Add;
+
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -14,6 +17,8 @@ use crate::domain::access::{self, Principal, Role};
 use crate::events::types::JobRef;
 use crate::events::{Event, Fact};
 use crate::kit::id::{EventId, ProjectId, UserId};
+
+use store::Whose;
 
 /// Something that happened in a project.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -58,16 +63,37 @@ pub struct Statistics {
     pub updated_at: Option<DateTime<Utc>>,
 }
 
-/// Writes what an event changes. Called once per event, in the transaction that says so.
+impl Add for Statistics {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            images: self.images + other.images,
+            image_bytes: self.image_bytes + other.image_bytes,
+            jobs_submitted: self.jobs_submitted + other.jobs_submitted,
+            jobs_completed: self.jobs_completed + other.jobs_completed,
+            jobs_dead: self.jobs_dead + other.jobs_dead,
+            jobs_cancelled: self.jobs_cancelled + other.jobs_cancelled,
+            segmentations: self.segmentations + other.segmentations,
+            objects: self.objects + other.objects,
+            updated_at: self.updated_at.max(other.updated_at),
+        }
+    }
+}
+
+/// Writes what these events change. Called once per event, in the transaction that says so.
 ///
 /// # Errors
 /// Only the database's own.
-pub async fn project(tx: &mut Tx, event: &Event) -> Result<(), Error> {
-    if let Some(activity) = activity_of(event) {
-        store::insert(tx, &activity).await?;
+pub async fn project(tx: &mut Tx, events: &[&Event]) -> Result<(), Error> {
+    let activities = events.iter().filter_map(|event| activity_of(event));
+    let activities: Vec<Activity> = activities.collect();
+    if !activities.is_empty() {
+        store::insert(tx, &activities).await?;
     }
-    if let Some((project, user, change)) = change_of(&event.fact) {
-        store::add(tx, project, user, &change, event.at).await?;
+    let changes = changes_of(events);
+    if !changes.is_empty() {
+        store::add(tx, &changes).await?;
     }
     Ok(())
 }
@@ -164,6 +190,21 @@ fn of_job(job: &JobRef, mut details: Value) -> (ProjectId, UserId, Uuid, Value) 
     (job.project_id, job.owner, job.job_id.as_uuid(), details)
 }
 
+/// What events add to the sums of projects and people.
+fn changes_of(events: &[&Event]) -> BTreeMap<Whose, (Statistics, DateTime<Utc>)> {
+    let mut changes = BTreeMap::new();
+    for event in events {
+        let Some((project, user, change)) = change_of(&event.fact) else {
+            continue;
+        };
+        for whose in [Whose::Project(project), Whose::User(user)] {
+            let (sum, at) = changes.entry(whose).or_default();
+            (*sum, *at) = (*sum + change, event.at);
+        }
+    }
+    changes
+}
+
 /// What a fact adds to the sums of its project and of its person.
 fn change_of(fact: &Fact) -> Option<(ProjectId, UserId, Statistics)> {
     let mut change = Statistics::default();
@@ -258,6 +299,21 @@ mod tests {
             .filter_map(|fact| Some(change_of(fact)?.2.jobs_dead))
             .sum();
         assert_eq!(sum, 0);
+    }
+
+    #[test]
+    fn events_of_one_project_are_added_up_and_those_of_others_apart() {
+        let (one, other) = (completed(Some(4)), completed(Some(1)));
+        let (Fact::JobCompleted(first), Fact::JobCompleted(second)) = (&one, &other) else {
+            unreachable!("both are ends of jobs");
+        };
+        let projects = [first, second].map(|it| Whose::Project(it.job.project_id));
+        let events = [&one, &one, &other].map(|fact| Event::new(fact.clone(), &SystemClock));
+        let changes = changes_of(&events.iter().collect::<Vec<_>>());
+        assert_eq!(changes.len(), 4, "two projects and two people");
+        assert_eq!(projects.map(|it| changes[&it].0.objects), [8, 1]);
+        assert_eq!(projects.map(|it| changes[&it].0.jobs_completed), [2, 1]);
+        assert_eq!(changes[&projects[0]].1, events[1].at);
     }
 
     #[test]

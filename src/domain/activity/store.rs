@@ -1,41 +1,89 @@
 //! Statements on activities and sums.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
+use serde::Serialize;
 use serde_json::Value;
 use sqlx::FromRow;
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use crate::db::{Error, Tx, execute, on_tx};
+use crate::db::{Error, Tx, batch, execute, on_tx, write_rows};
 use crate::kit::id::{EventId, ProjectId, UserId};
 
 use super::{Activity, Statistics};
 
-const INSERT: &str = "
+const INSERT_POSTGRES: &str = "
     insert into activities (id, project_id, user_id, kind, subject, details, happened_at)
-    values ($1, $2, $3, $4, $5, $6, $7)
+    select *
+    from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::uuid[], $6::jsonb[], $7::timestamptz[])
     on conflict (id) do nothing";
 
-pub(super) async fn insert(tx: &mut Tx, activity: &Activity) -> Result<(), Error> {
-    execute!(
-        tx,
-        INSERT,
-        activity.id,
-        activity.project,
-        activity.user,
-        &activity.kind,
-        activity.subject,
-        Json(&activity.details),
-        activity.at,
-    )?;
+const INSERT_SQLITE: &str = "
+    insert into activities (id, project_id, user_id, kind, subject, details, happened_at)
+    select unhex(value ->> 'id', '-'), unhex(value ->> 'project_id', '-'), unhex(value ->> 'user_id', '-'),
+        value ->> 'kind', unhex(value ->> 'subject', '-'), value -> 'details', value ->> 'happened_at'
+    from json_each($1)
+    where true on conflict (id) do nothing";
+
+#[derive(Serialize)]
+struct NewActivity<'a> {
+    id: EventId,
+    project_id: ProjectId,
+    user_id: UserId,
+    kind: &'a str,
+    subject: Uuid,
+    details: &'a Value,
+    #[serde(serialize_with = "batch::instant")]
+    happened_at: DateTime<Utc>,
+}
+
+impl<'a> From<&'a Activity> for NewActivity<'a> {
+    fn from(activity: &'a Activity) -> Self {
+        Self {
+            id: activity.id,
+            project_id: activity.project,
+            user_id: activity.user,
+            kind: &activity.kind,
+            subject: activity.subject,
+            details: &activity.details,
+            happened_at: activity.at,
+        }
+    }
+}
+
+pub(super) async fn insert(tx: &mut Tx, activities: &[Activity]) -> Result<(), Error> {
+    let rows: Vec<NewActivity<'_>> = activities.iter().map(NewActivity::from).collect();
+    write_rows!(tx, INSERT_POSTGRES, INSERT_SQLITE, &rows, |row| [
+        row.id,
+        row.project_id,
+        row.user_id,
+        row.kind,
+        row.subject,
+        Json(row.details),
+        row.happened_at,
+    ])?;
     Ok(())
 }
 
-/// The project's row first, in every transaction: fewer deadlocks.
-const ADD: &str = "
+/// Whose sums a row holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(tag = "scope", content = "id", rename_all = "lowercase")]
+pub(super) enum Whose {
+    Project(ProjectId),
+    User(UserId),
+}
+
+macro_rules! add {
+    ($rows:literal) => {
+        concat!(
+            "
     insert into activity_statistics (scope, id, images, image_bytes, jobs_submitted, jobs_completed, jobs_dead,
         jobs_cancelled, segmentations, objects, updated_at)
-    values ('project', $1, $3, $4, $5, $6, $7, $8, $9, $10, $11), ('user', $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+    ",
+            $rows,
+            "
     on conflict (scope, id) do update set
         images = activity_statistics.images + excluded.images,
         image_bytes = activity_statistics.image_bytes + excluded.image_bytes,
@@ -45,31 +93,51 @@ const ADD: &str = "
         jobs_cancelled = activity_statistics.jobs_cancelled + excluded.jobs_cancelled,
         segmentations = activity_statistics.segmentations + excluded.segmentations,
         objects = activity_statistics.objects + excluded.objects,
-        updated_at = excluded.updated_at";
+        updated_at = excluded.updated_at"
+        )
+    };
+}
 
-/// Adds to the sums of a project and of a person.
+const ADD_POSTGRES: &str = add!(
+    "select *
+    from json_to_recordset($1::json) as row
+        (scope text, id uuid, images bigint, image_bytes bigint, jobs_submitted bigint, jobs_completed bigint,
+         jobs_dead bigint, jobs_cancelled bigint, segmentations bigint, objects bigint, updated_at timestamptz)"
+);
+
+const ADD_SQLITE: &str = add!(
+    "select value ->> 'scope', unhex(value ->> 'id', '-'), value ->> 'images', value ->> 'image_bytes',
+        value ->> 'jobs_submitted', value ->> 'jobs_completed', value ->> 'jobs_dead', value ->> 'jobs_cancelled',
+        value ->> 'segmentations', value ->> 'objects', value ->> 'updated_at'
+    from json_each($1)
+    where true"
+);
+
+#[derive(Serialize)]
+struct Addition<'c> {
+    #[serde(flatten)]
+    whose: Whose,
+    #[serde(flatten)]
+    change: &'c Statistics,
+    #[serde(serialize_with = "batch::instant")]
+    updated_at: DateTime<Utc>,
+}
+
+/// Adds to sums, each with the instant of its last change. In the order of the map, whoever adds: two who add to the same
+/// sums wait for each other and not in a circle.
 pub(super) async fn add(
     tx: &mut Tx,
-    project: ProjectId,
-    user: UserId,
-    change: &Statistics,
-    at: DateTime<Utc>,
+    changes: &BTreeMap<Whose, (Statistics, DateTime<Utc>)>,
 ) -> Result<(), Error> {
-    execute!(
-        tx,
-        ADD,
-        project,
-        user,
-        change.images,
-        change.image_bytes,
-        change.jobs_submitted,
-        change.jobs_completed,
-        change.jobs_dead,
-        change.jobs_cancelled,
-        change.segmentations,
-        change.objects,
-        at,
-    )?;
+    let rows = changes.iter().map(|(whose, (change, at))| Addition {
+        whose: *whose,
+        change,
+        updated_at: *at,
+    });
+    let rows: Vec<Addition<'_>> = rows.collect();
+    let rows = batch::list(&rows)?;
+    let statement = tx.dialect().pick(ADD_POSTGRES, ADD_SQLITE);
+    execute!(tx, statement, rows)?;
     Ok(())
 }
 

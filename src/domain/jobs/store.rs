@@ -8,9 +8,10 @@ mod row;
 use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
+use sqlx::types::Json;
 use uuid::Uuid;
 
-use crate::db::{Dialect, Error, Tx, batch, execute, on_tx};
+use crate::db::{Dialect, Error, Tx, batch, execute, on_tx, write_rows};
 use crate::domain::segmentations::Found;
 use crate::kit::id::{JobId, ProjectId};
 
@@ -23,10 +24,10 @@ const INSERT_POSTGRES: &str = "
          failures, max_failures, crashes, progress, lane, created_at, updated_at, scheduled_at)
     select id, task_id, kind, project_id, image_id, page, owner, priority, parameters, 'queued', 0,
         0, max_failures, 0, 0, lane, created_at, created_at, scheduled_at
-    from json_to_recordset($1::json) as row
-        (id uuid, task_id text, kind text, project_id uuid, image_id uuid, page bigint, owner uuid,
-         priority bigint, parameters jsonb, max_failures bigint, lane text, created_at timestamptz,
-         scheduled_at timestamptz)";
+    from unnest($1::uuid[], $2::text[], $3::text[], $4::uuid[], $5::uuid[], $6::bigint[], $7::uuid[], $8::bigint[],
+        $9::jsonb[], $10::bigint[], $11::text[], $12::timestamptz[], $13::timestamptz[]) as row
+        (id, task_id, kind, project_id, image_id, page, owner, priority, parameters, max_failures, lane, created_at,
+         scheduled_at)";
 
 const INSERT_SQLITE: &str = "
     insert into queue_jobs
@@ -129,8 +130,9 @@ const PROLONG_SQLITE: &str = "
     set lease_expires_at = $2
     where lease_owner = $1 and status = 'running' and id in (select unhex(value, '-') from json_each($3))";
 
-// With the attempts that it closes. The rows are found by their ids alone too: the server takes a list for a hundred
-// entries, and would rather read a table of a few thousand rows than look for so many.
+// With the attempts that it closes. The jobs are found by their ids alone too: the server takes a list for a hundred
+// entries, and would rather read a table of a few thousand rows than look for so many. What it completed it takes for one,
+// and looks each attempt up.
 const COMPLETE_POSTGRES: &str = "
     with completed as (
         update queue_jobs
@@ -145,7 +147,6 @@ const COMPLETE_POSTGRES: &str = "
         set ended_at = $2, outcome = 'completed'
         from completed
         where job_attempts.job_id = completed.id and job_attempts.attempt = completed.attempt
-            and job_attempts.job_id = any (array(select id from completed))
     )
     select id
     from completed";
@@ -201,9 +202,21 @@ const REQUEST_CANCEL: &str = "
 
 pub(super) async fn insert(tx: &mut Tx, jobs: &[Job]) -> Result<(), Error> {
     let rows: Vec<NewRow<'_>> = jobs.iter().map(NewRow::from).collect();
-    let rows = batch::list(&rows)?;
-    let statement = tx.dialect().pick(INSERT_POSTGRES, INSERT_SQLITE);
-    execute!(tx, statement, rows)?;
+    write_rows!(tx, INSERT_POSTGRES, INSERT_SQLITE, &rows, |row| [
+        row.id,
+        row.task_id,
+        row.kind,
+        row.project_id,
+        row.image_id,
+        row.page,
+        row.owner,
+        row.priority,
+        Json(row.parameters),
+        row.max_failures,
+        row.lane,
+        row.created_at,
+        row.scheduled_at,
+    ])?;
     Ok(())
 }
 

@@ -4,8 +4,8 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::FromRow;
 
-use crate::db::{Error, Tx, batch, execute, on_tx};
-use crate::kit::hex::hex;
+use crate::db::batch::Hex;
+use crate::db::{Error, Tx, batch, on_tx, write_rows};
 use crate::kit::id::{ImageId, JobId, ProjectId, SegmentationId};
 
 use super::{Record, Stored};
@@ -14,11 +14,9 @@ const INSERT_POSTGRES: &str = "
     insert into segmentations
         (id, job_id, project_id, image_id, page, attempt, segmenter, object_count, result_zstd,
          result_object_key, created_at)
-    select id, job_id, project_id, image_id, page, attempt, segmenter, object_count,
-        decode(result_zstd, 'hex'), result_object_key, created_at
-    from json_to_recordset($1::json) as row
-        (id uuid, job_id uuid, project_id uuid, image_id uuid, page bigint, attempt bigint, segmenter text,
-         object_count bigint, result_zstd text, result_object_key text, created_at timestamptz)";
+    select *
+    from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::bigint[], $6::bigint[], $7::text[], $8::bigint[],
+        $9::bytea[], $10::text[], $11::timestamptz[])";
 
 const INSERT_SQLITE: &str = "
     insert into segmentations
@@ -52,11 +50,11 @@ struct NewRow<'r> {
     job_id: JobId,
     project_id: ProjectId,
     image_id: ImageId,
-    page: u64,
+    page: i64,
     attempt: i64,
     segmenter: &'r str,
-    object_count: u64,
-    result_zstd: Option<String>,
+    object_count: i64,
+    result_zstd: Option<Hex<'r>>,
     result_object_key: Option<&'r str>,
     #[serde(serialize_with = "batch::instant")]
     created_at: DateTime<Utc>,
@@ -65,7 +63,7 @@ struct NewRow<'r> {
 impl<'r> From<&'r (Record, &'r Stored)> for NewRow<'r> {
     fn from((record, stored): &'r (Record, &'r Stored)) -> Self {
         let (packed, key) = match stored {
-            Stored::Inline(packed) => (Some(hex(packed)), None),
+            Stored::Inline(packed) => (Some(Hex(packed)), None),
             Stored::Object(key) => (None, Some(key.as_str())),
         };
         Self {
@@ -73,10 +71,10 @@ impl<'r> From<&'r (Record, &'r Stored)> for NewRow<'r> {
             job_id: record.job,
             project_id: record.project,
             image_id: record.image,
-            page: record.page,
+            page: record.page.cast_signed(),
             attempt: record.attempt,
             segmenter: &record.segmenter,
-            object_count: record.object_count,
+            object_count: record.object_count.cast_signed(),
             result_zstd: packed,
             result_object_key: key,
             created_at: record.created_at,
@@ -129,9 +127,19 @@ impl SegmentationRow {
 
 pub(super) async fn insert(tx: &mut Tx, results: &[(Record, &Stored)]) -> Result<(), Error> {
     let rows: Vec<NewRow<'_>> = results.iter().map(NewRow::from).collect();
-    let rows = batch::list(&rows)?;
-    let statement = tx.dialect().pick(INSERT_POSTGRES, INSERT_SQLITE);
-    execute!(tx, statement, rows)?;
+    write_rows!(tx, INSERT_POSTGRES, INSERT_SQLITE, &rows, |row| [
+        row.id,
+        row.job_id,
+        row.project_id,
+        row.image_id,
+        row.page,
+        row.attempt,
+        row.segmenter,
+        row.object_count,
+        row.result_zstd.map(|packed| packed.0),
+        row.result_object_key,
+        row.created_at,
+    ])?;
     Ok(())
 }
 

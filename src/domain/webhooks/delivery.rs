@@ -1,5 +1,7 @@
 //! What is sent, and how its sendings end.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -12,9 +14,10 @@ use crate::domain::Error;
 use crate::domain::access::Principal;
 use crate::events::Event;
 use crate::kit::clock::Clock;
-use crate::kit::id::{DeliveryId, EventId, WebhookId};
+use crate::kit::id::{DeliveryId, EventId, ProjectId, WebhookId};
 
-use super::{Secret, require, store};
+use super::store::{self, NewDelivery};
+use super::{Secret, require};
 
 /// The pauses before the second and later sendings, in seconds: those that the specification proposes. After the last a
 /// delivery has failed.
@@ -96,32 +99,42 @@ pub enum Outcome {
     },
 }
 
-/// Writes what is to be sent of `event`: a delivery for each webhook that wants it. Once per event, in the transaction that
-/// says so.
+/// Writes what is to be sent of these events: a delivery for each webhook that wants one. Once per event, in the transaction
+/// that says so.
 ///
 /// # Errors
 /// Only the database's own, and an event that is no JSON.
-pub async fn plan(tx: &mut Tx, clock: &dyn Clock, event: &Event) -> Result<(), Error> {
-    let kind = event.fact.kind();
-    let webhooks = store::of_project(tx, event.fact.project()).await?;
-    let wants = |events: &[String]| events.is_empty() || events.iter().any(|wanted| wanted == kind);
-    let webhooks: Vec<WebhookId> = webhooks
-        .iter()
-        .filter(|webhook| webhook.disabled_at.is_none() && wants(&webhook.events))
-        .map(|webhook| webhook.id)
-        .collect();
-    if webhooks.is_empty() {
+pub async fn plan(tx: &mut Tx, clock: &dyn Clock, events: &[&Event]) -> Result<(), Error> {
+    let projects: BTreeSet<ProjectId> = events.iter().map(|event| event.fact.project()).collect();
+    let projects = Vec::from_iter(projects);
+    let webhooks = store::of_projects(tx, &projects).await?;
+    let mut deliveries = Vec::new();
+    for event in events {
+        let mut wanting = webhooks.iter().filter(|it| it.wants(event)).peekable();
+        if wanting.peek().is_none() {
+            continue;
+        }
+        let body: Arc<str> = body(event)?.into();
+        deliveries.extend(wanting.map(|webhook| NewDelivery {
+            id: DeliveryId::new(clock),
+            webhook_id: webhook.id,
+            event_id: event.id,
+            kind: event.fact.kind(),
+            body: Arc::clone(&body),
+            created_at: clock.now(),
+        }));
+    }
+    if deliveries.is_empty() {
         return Ok(());
     }
+    Ok(store::insert_deliveries(tx, &deliveries).await?)
+}
+
+fn body(event: &Event) -> Result<String, Error> {
     let payload = event.fact.encode()?;
     let data: serde_json::Value = serde_json::from_slice(&payload)
         .map_err(|error| Error::Internal(format!("event {}: {error}", event.id)))?;
-    let body = json!({ "type": kind, "timestamp": event.at, "data": data }).to_string();
-    for webhook in webhooks {
-        let (id, now) = (DeliveryId::new(clock), clock.now());
-        store::insert_delivery(tx, id, webhook, (event.id, kind), &body, now).await?;
-    }
-    Ok(())
+    Ok(json!({ "type": event.fact.kind(), "timestamp": event.at, "data": data }).to_string())
 }
 
 /// Takes at most `limit` deliveries that are due; nobody else sends them for two minutes.

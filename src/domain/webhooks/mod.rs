@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::db::{Db, Tx, run_tx};
 use crate::domain::Error;
 use crate::domain::access::{self, Principal, Role};
-use crate::events::Fact;
+use crate::events::{Event, Fact};
 use crate::kit::clock::Clock;
 use crate::kit::id::{ProjectId, UserId, WebhookId};
 
@@ -45,6 +45,15 @@ pub struct Webhook {
     pub created_at: DateTime<Utc>,
     /// Since when nothing is sent, because its server answered that it is gone for good (410).
     pub disabled_at: Option<DateTime<Utc>>,
+}
+
+impl Webhook {
+    /// Whether it is to be told of this event.
+    fn wants(&self, event: &Event) -> bool {
+        let kind = event.fact.kind();
+        let is_named = self.events.is_empty() || self.events.iter().any(|wanted| wanted == kind);
+        is_named && self.project == event.fact.project() && self.disabled_at.is_none()
+    }
 }
 
 /// A webhook that is to be made.
@@ -114,7 +123,7 @@ pub async fn list(
 ) -> Result<Vec<Webhook>, Error> {
     let mut tx = db.reader().await?;
     access::require(&mut tx, principal, project, Role::Owner).await?;
-    Ok(store::of_project(&mut tx, project).await?)
+    Ok(store::of_projects(&mut tx, &[project]).await?)
 }
 
 /// Removes a webhook and its deliveries.

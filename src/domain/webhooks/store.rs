@@ -1,6 +1,9 @@
 //! Statements on `webhooks` and `webhook_deliveries`.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
+use serde::Serialize;
 use sqlx::FromRow;
 use uuid::Uuid;
 
@@ -14,10 +17,16 @@ const INSERT: &str = "
     insert into webhooks (id, project_id, url, events, secret, created_by, created_at)
     values ($1, $2, $3, $4, $5, $6, $7)";
 
-const OF_PROJECT: &str = "
+const OF_PROJECTS_POSTGRES: &str = "
     select id, project_id, url, events, created_by, created_at, disabled_at
     from webhooks
-    where project_id = $1
+    where project_id = any (array(select value::uuid from json_array_elements_text($1::json)))
+    order by id";
+
+const OF_PROJECTS_SQLITE: &str = "
+    select id, project_id, url, events, created_by, created_at, disabled_at
+    from webhooks
+    where project_id in (select unhex(value, '-') from json_each($1))
     order by id";
 
 const FIND: &str = "
@@ -39,10 +48,19 @@ const ABANDON: &str = "
     set status = 'failed', error = $3, ended_at = $2
     where webhook_id = $1 and status = 'pending'";
 
-const INSERT_DELIVERY: &str = "
+const INSERT_DELIVERIES_POSTGRES: &str = "
     insert into webhook_deliveries (id, webhook_id, event_id, kind, body, status, attempts, next_at, created_at)
-    values ($1, $2, $3, $4, $5, 'pending', 0, $6, $6)
+    select id, webhook_id, event_id, kind, body, 'pending', 0, created_at, created_at
+    from json_to_recordset($1::json) as row
+        (id uuid, webhook_id uuid, event_id uuid, kind text, body text, created_at timestamptz)
     on conflict (webhook_id, event_id) do nothing";
+
+const INSERT_DELIVERIES_SQLITE: &str = "
+    insert into webhook_deliveries (id, webhook_id, event_id, kind, body, status, attempts, next_at, created_at)
+    select unhex(value ->> 'id', '-'), unhex(value ->> 'webhook_id', '-'), unhex(value ->> 'event_id', '-'),
+        value ->> 'kind', value ->> 'body', 'pending', 0, value ->> 'created_at', value ->> 'created_at'
+    from json_each($1)
+    where true on conflict (webhook_id, event_id) do nothing";
 
 /// Workers take different rows.
 const CLAIM_POSTGRES: &str = "
@@ -207,9 +225,14 @@ pub(super) async fn insert(tx: &mut Tx, made: &Made) -> Result<(), Error> {
     Ok(())
 }
 
-pub(super) async fn of_project(tx: &mut Tx, project: ProjectId) -> Result<Vec<Webhook>, Error> {
-    let rows: Vec<WebhookRow> = on_tx!(tx, |conn| sqlx::query_as(OF_PROJECT)
-        .bind(project)
+pub(super) async fn of_projects(
+    tx: &mut Tx,
+    projects: &[ProjectId],
+) -> Result<Vec<Webhook>, Error> {
+    let projects = batch::list(projects)?;
+    let statement = tx.dialect().pick(OF_PROJECTS_POSTGRES, OF_PROJECTS_SQLITE);
+    let rows: Vec<WebhookRow> = on_tx!(tx, |conn| sqlx::query_as(statement)
+        .bind(projects)
         .fetch_all(conn)
         .await)?;
     rows.into_iter().map(WebhookRow::into_webhook).collect()
@@ -242,15 +265,24 @@ pub(super) async fn disable(tx: &mut Tx, id: WebhookId, now: DateTime<Utc>) -> R
     Ok(())
 }
 
-pub(super) async fn insert_delivery(
-    tx: &mut Tx,
-    id: DeliveryId,
-    webhook: WebhookId,
-    (event, kind): (EventId, &str),
-    body: &str,
-    now: DateTime<Utc>,
-) -> Result<(), Error> {
-    execute!(tx, INSERT_DELIVERY, id, webhook, event, kind, body, now)?;
+/// A delivery to insert.
+#[derive(Debug, Serialize)]
+pub(super) struct NewDelivery<'e> {
+    pub(super) id: DeliveryId,
+    pub(super) webhook_id: WebhookId,
+    pub(super) event_id: EventId,
+    pub(super) kind: &'e str,
+    pub(super) body: Arc<str>,
+    #[serde(serialize_with = "batch::instant")]
+    pub(super) created_at: DateTime<Utc>,
+}
+
+pub(super) async fn insert_deliveries(tx: &mut Tx, new: &[NewDelivery<'_>]) -> Result<(), Error> {
+    let new = batch::list(new)?;
+    let statement = tx
+        .dialect()
+        .pick(INSERT_DELIVERIES_POSTGRES, INSERT_DELIVERIES_SQLITE);
+    execute!(tx, statement, new)?;
     Ok(())
 }
 

@@ -2,7 +2,6 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -50,14 +49,6 @@ pub(super) struct Core {
     pub flood: Mutex<FloodGuard>,
 }
 
-/// A transaction of one or more events that did not commit.
-#[derive(Debug)]
-pub(super) struct Broken {
-    /// Which of them was being handled; none where none was.
-    pub culprit: Option<usize>,
-    pub error: HandlerError,
-}
-
 impl Core {
     pub fn name(&self) -> &'static str {
         self.handler.name()
@@ -100,37 +91,27 @@ impl Core {
     }
 
     /// Handles events in one transaction, in which they are marked as done.
-    pub async fn handle(&self, events: &[&Event]) -> Result<(), Broken> {
+    pub async fn handle(&self, events: &[&Event]) -> Result<(), HandlerError> {
         let ids: Vec<_> = events.iter().map(|event| event.id).collect();
-        let current = AtomicUsize::new(usize::MAX);
         let work = async {
             run_tx!(self.inbox.db(), "inbox.handle", |tx| -> Result<
                 (),
                 HandlerError,
             > {
-                current.store(usize::MAX, Ordering::Relaxed);
                 let open = self.inbox.finish(tx, &ids).await?;
-                for (at, event) in events.iter().enumerate() {
-                    if open.contains(&event.id) {
-                        current.store(at, Ordering::Relaxed);
-                        self.handler.handle(tx, event).await?;
-                    }
+                let mut events = events.to_vec();
+                events.retain(|event| open.contains(&event.id));
+                match events.is_empty() {
+                    true => Ok(()),
+                    false => self.handler.handle(tx, &events).await,
                 }
-                current.store(usize::MAX, Ordering::Relaxed);
-                Ok(())
             })
         };
         let started = tokio::time::Instant::now();
         let outcome = bounded(work).await;
         let label = if outcome.is_ok() { "done" } else { "failed" };
         metrics::events_handled(self.name(), label, events.len(), started.elapsed());
-        outcome.map_err(|error| {
-            let current = current.load(Ordering::Relaxed);
-            Broken {
-                culprit: (current < events.len()).then_some(current),
-                error,
-            }
-        })
+        outcome
     }
 
     /// The effect outside of the database.

@@ -30,9 +30,10 @@ pub trait Handler: Send + Sync + std::fmt::Debug + 'static {
         Effect::Inside
     }
 
-    /// The effect of `event`, written with `tx`. May be run several times; what a failed run wrote is rolled back. Runs
-    /// for several events may share one transaction, which is then repeated for each when one fails.
-    async fn handle(&self, tx: &mut Tx, event: &Event) -> Result<(), HandlerError>;
+    /// The effects of these events, in this order, written with `tx`: better in a few statements than in some for each.
+    /// May be run several times; what a failed run wrote is rolled back. Where it fails for several, it is run for each of
+    /// them alone, and only such a failure counts.
+    async fn handle(&self, tx: &mut Tx, events: &[&Event]) -> Result<(), HandlerError>;
 
     /// The effect of `event` outside of the database.
     async fn committed(&self, event: &Event) -> Result<(), HandlerError> {

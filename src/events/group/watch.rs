@@ -110,7 +110,7 @@ mod tests {
             &[USER_EVENTS]
         }
 
-        async fn handle(&self, _: &mut Tx, _: &Event) -> Result<(), HandlerError> {
+        async fn handle(&self, _: &mut Tx, _: &[&Event]) -> Result<(), HandlerError> {
             Ok(())
         }
     }

@@ -87,7 +87,7 @@ pub async fn begin_again(
 const FINISH_POSTGRES: &str = "\
     update inbox set done_at = $3, ended = attempts
     where consumer = $2 and done_at is null and dead_at is null
-        and event_id in (select value::uuid from json_array_elements_text($1::json))
+        and event_id = any (array(select value::uuid from json_array_elements_text($1::json)))
     returning event_id";
 const FINISH_SQLITE: &str = "\
     update inbox set done_at = $3, ended = attempts
@@ -131,7 +131,7 @@ pub async fn fail(
 const TAKE_BACK_POSTGRES: &str = "\
     update inbox set attempts = attempts - 1
     where consumer = $2 and started_by = $3 and done_at is null and ended < attempts
-        and event_id in (select value::uuid from json_array_elements_text($1::json))";
+        and event_id = any (array(select value::uuid from json_array_elements_text($1::json)))";
 const TAKE_BACK_SQLITE: &str = "\
     update inbox set attempts = attempts - 1
     where consumer = $2 and started_by = $3 and done_at is null and ended < attempts
@@ -174,7 +174,7 @@ pub async fn bury(
 const REVIVE_POSTGRES: &str = "\
     update inbox set attempts = 0, ended = 0, dead_at = null
     where consumer = $2 and dead_at is not null
-        and event_id in (select value::uuid from json_array_elements_text($1::json))";
+        and event_id = any (array(select value::uuid from json_array_elements_text($1::json)))";
 const REVIVE_SQLITE: &str = "\
     update inbox set attempts = 0, ended = 0, dead_at = null
     where consumer = $2 and dead_at is not null
@@ -189,7 +189,7 @@ pub async fn revive(tx: &mut Tx, consumer: &str, events: &[EventId]) -> Result<u
 
 const LOOK_POSTGRES: &str = "\
     select event_id, attempts, ended, started_by, last_error, done_at, dead_at from inbox
-    where consumer = $2 and event_id in (select value::uuid from json_array_elements_text($1::json))";
+    where consumer = $2 and event_id = any (array(select value::uuid from json_array_elements_text($1::json)))";
 const LOOK_SQLITE: &str = "\
     select event_id, attempts, ended, started_by, last_error, done_at, dead_at from inbox
     where consumer = $2 and event_id in (select unhex(value, '-') from json_each($1))";

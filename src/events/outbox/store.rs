@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::types::Json;
 
-use crate::db::{self, Dialect, Tx, batch, execute, on_tx};
+use crate::db::{self, Dialect, Tx, batch, execute, on_tx, write_rows};
 use crate::events::Error;
 use crate::events::log::Headers;
 use crate::kit::id::EventId;
@@ -50,12 +50,11 @@ pub struct Waiting {
     pub is_free: bool,
 }
 
-/// `json_to_recordset` keeps the order of the list, and rows of one statement take their `seq` in that order.
+/// `unnest` keeps the order of the lists, and rows of one statement take their `seq` in that order.
 const INSERT_POSTGRES: &str = "\
     insert into outbox_events (id, shard, topic, key, headers, payload, created_at)
-    select id, shard, topic, key, headers, decode(payload, 'hex'), created_at
-    from json_to_recordset($1::json) as row
-        (id uuid, shard bigint, topic text, key text, headers jsonb, payload text, created_at timestamptz)";
+    select *
+    from unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::jsonb[], $6::bytea[], $7::timestamptz[])";
 
 const INSERT_SQLITE: &str = "\
     insert into outbox_events (id, shard, topic, key, headers, payload, created_at)
@@ -64,9 +63,19 @@ const INSERT_SQLITE: &str = "\
     from json_each($1) order by json_each.key";
 
 pub async fn insert(tx: &mut Tx, rows: &[NewRow]) -> Result<(), Error> {
-    let sql = tx.dialect().pick(INSERT_POSTGRES, INSERT_SQLITE);
-    let rows = batch::list(rows)?;
-    execute!(tx, sql, rows).map_err(db::Error::from)?;
+    write(tx, rows).await.map_err(Error::from)
+}
+
+async fn write(tx: &mut Tx, rows: &[NewRow]) -> Result<(), db::Error> {
+    write_rows!(tx, INSERT_POSTGRES, INSERT_SQLITE, rows, |row| [
+        row.id,
+        row.shard,
+        row.topic,
+        &row.key,
+        Json(&row.headers),
+        &row.payload[..],
+        row.created_at,
+    ])?;
     Ok(())
 }
 

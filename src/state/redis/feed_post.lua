@@ -8,50 +8,50 @@ local most, lifetime = tonumber(ARGV[4]), tonumber(ARGV[5])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
--- Forgets what has ended, and as many of the oldest as leave at most `room`.
-local function forget(room)
-  local length = redis.call('XLEN', stream)
-  while length > 0 do
-    local oldest = redis.call('XRANGE', stream, '-', '+', 'COUNT', 1)[1]
-    local ends, known = tonumber(oldest[2][2]), oldest[2][4]
-    if length <= room and ends > now then
-      return
-    end
-    redis.call('XDEL', stream, oldest[1])
-    if known ~= '' then
-      redis.call('HDEL', numbering, 'e:' .. known)
-    end
-    length = length - 1
-  end
-end
-
-local epoch = redis.call('HGET', numbering, 'epoch')
+local found = redis.call('HMGET', numbering, 'epoch', 'top', 'e:' .. event)
+local epoch, top, known = found[1], found[2] or '0', found[3]
+local length = redis.call('XLEN', stream)
 if not epoch then
   -- What is left of an older numbering would stand in the way of the new one.
   redis.call('DEL', stream)
-  epoch = ARGV[6]
-  redis.call('HSET', numbering, 'epoch', epoch)
-elseif redis.call('EXISTS', stream) == 0 then
+  epoch, length = ARGV[6], 0
+elseif length == 0 then
   -- All that was kept has ended, and with it the events that it came from.
-  local top = redis.call('HGET', numbering, 'top') or '0'
   redis.call('DEL', numbering)
-  redis.call('HSET', numbering, 'epoch', epoch, 'top', top)
+  known = false
 end
-redis.call('PEXPIRE', numbering, ARGV[7])
-forget(math.huge)
-if event ~= '' then
-  local known = redis.call('HGET', numbering, 'e:' .. event)
-  if known then
-    return { known, epoch, 0 }
+
+-- Forgets what has ended, and as many of the oldest as leave room for one more.
+local room = known and most or most - 1
+while length > 0 do
+  local oldest = redis.call('XRANGE', stream, '-', '+', 'COUNT', 1)[1]
+  local ends, of = tonumber(oldest[2][2]), oldest[2][4]
+  if length <= room and ends > now then
+    break
   end
+  redis.call('XDEL', stream, oldest[1])
+  if of ~= '' then
+    redis.call('HDEL', numbering, 'e:' .. of)
+    if of == event then
+      known, room = false, most - 1
+    end
+  end
+  length = length - 1
 end
-forget(most - 1)
-local offset = string.format('%.0f', redis.call('HINCRBY', numbering, 'top', 1))
-redis.call('XADD', stream, offset, 'ends', now + lifetime, 'event', event, 'payload', payload)
+if known then
+  redis.call('PEXPIRE', numbering, ARGV[7])
+  return { known, epoch, 0 }
+end
+
+local offset = string.format('%.0f', top + 1)
+local fields = { 'epoch', epoch, 'top', offset }
 if event ~= '' then
-  redis.call('HSET', numbering, 'e:' .. event, offset)
+  fields[5], fields[6] = 'e:' .. event, offset
 end
-if redis.call('PTTL', stream) < lifetime then
+redis.call('HSET', numbering, unpack(fields))
+redis.call('PEXPIRE', numbering, ARGV[7])
+redis.call('XADD', stream, offset, 'ends', now + lifetime, 'event', event, 'payload', payload)
+if length == 0 or redis.call('PTTL', stream) < lifetime then
   redis.call('PEXPIRE', stream, lifetime)
 end
 redis.call('PUBLISH', channel, offset .. ':' .. epoch .. ':' .. payload)

@@ -32,7 +32,7 @@ impl Handler for Notifier {
     }
 
     /// Nothing: all that it does is outside of the database.
-    async fn handle(&self, _tx: &mut Tx, _event: &Event) -> Result<(), HandlerError> {
+    async fn handle(&self, _tx: &mut Tx, _events: &[&Event]) -> Result<(), HandlerError> {
         Ok(())
     }
 

@@ -22,7 +22,7 @@ impl Handler for Projector {
         &[JOB_EVENTS, FILE_EVENTS, USER_EVENTS]
     }
 
-    async fn handle(&self, tx: &mut Tx, event: &Event) -> Result<(), HandlerError> {
-        Ok(activity::project(tx, event).await?)
+    async fn handle(&self, tx: &mut Tx, events: &[&Event]) -> Result<(), HandlerError> {
+        Ok(activity::project(tx, events).await?)
     }
 }

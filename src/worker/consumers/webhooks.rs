@@ -25,7 +25,7 @@ impl Handler for Webhooks {
         &[JOB_EVENTS, FILE_EVENTS, USER_EVENTS]
     }
 
-    async fn handle(&self, tx: &mut Tx, event: &Event) -> Result<(), HandlerError> {
-        Ok(webhooks::plan(tx, &*self.clock, event).await?)
+    async fn handle(&self, tx: &mut Tx, events: &[&Event]) -> Result<(), HandlerError> {
+        Ok(webhooks::plan(tx, &*self.clock, events).await?)
     }
 }

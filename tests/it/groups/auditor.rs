@@ -116,7 +116,21 @@ impl Handler for Auditor {
         &[JOB_EVENTS]
     }
 
-    async fn handle(&self, tx: &mut Tx, event: &Event) -> Result<(), HandlerError> {
+    async fn handle(&self, tx: &mut Tx, events: &[&Event]) -> Result<(), HandlerError> {
+        for event in events {
+            self.one(tx, event).await?;
+        }
+        Ok(())
+    }
+
+    async fn committed(&self, event: &Event) -> Result<(), HandlerError> {
+        self.told.lock().push(event.id);
+        Ok(())
+    }
+}
+
+impl Auditor {
+    async fn one(&self, tx: &mut Tx, event: &Event) -> Result<(), HandlerError> {
         let runs = {
             let mut all = self.runs.lock();
             let runs = all.entry(event.id).or_default();
@@ -145,13 +159,6 @@ impl Handler for Auditor {
         }
     }
 
-    async fn committed(&self, event: &Event) -> Result<(), HandlerError> {
-        self.told.lock().push(event.id);
-        Ok(())
-    }
-}
-
-impl Auditor {
     pub fn shared(self) -> Arc<Self> {
         Arc::new(self)
     }

@@ -9,26 +9,25 @@ use crate::db::{Error, batch};
 use crate::domain::jobs::{Job, JobError, Kind};
 use crate::domain::segmentations::Found;
 use crate::kit::id::{ImageId, JobId, ProjectId, UserId};
-use crate::kit::lane::Lane;
 use crate::segment::Parameters;
 
 #[derive(Serialize)]
 pub(super) struct NewRow<'j> {
-    id: JobId,
-    task_id: &'j str,
-    kind: &'static str,
-    project_id: ProjectId,
-    image_id: ImageId,
-    page: u64,
-    owner: UserId,
-    priority: u8,
-    parameters: &'j Parameters,
-    max_failures: i64,
-    lane: Lane,
+    pub(super) id: JobId,
+    pub(super) task_id: &'j str,
+    pub(super) kind: &'static str,
+    pub(super) project_id: ProjectId,
+    pub(super) image_id: ImageId,
+    pub(super) page: i64,
+    pub(super) owner: UserId,
+    pub(super) priority: i64,
+    pub(super) parameters: &'j Parameters,
+    pub(super) max_failures: i64,
+    pub(super) lane: &'static str,
     #[serde(serialize_with = "batch::instant")]
-    created_at: DateTime<Utc>,
+    pub(super) created_at: DateTime<Utc>,
     #[serde(serialize_with = "batch::instant")]
-    scheduled_at: DateTime<Utc>,
+    pub(super) scheduled_at: DateTime<Utc>,
 }
 
 impl<'j> From<&'j Job> for NewRow<'j> {
@@ -39,12 +38,12 @@ impl<'j> From<&'j Job> for NewRow<'j> {
             kind: job.kind.name(),
             project_id: job.project,
             image_id: job.image,
-            page: job.page,
+            page: job.page.cast_signed(),
             owner: job.owner,
-            priority: job.priority,
+            priority: job.priority.into(),
             parameters: &job.parameters,
             max_failures: job.max_failures,
-            lane: job.lane,
+            lane: job.lane.name(),
             created_at: job.created_at,
             scheduled_at: job.scheduled_at,
         }

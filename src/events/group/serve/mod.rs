@@ -1,7 +1,7 @@
 //! Serving lanes that have records: a few servers take them in turns, batches of several lanes for a round.
 //!
 //! The events of a round share a transaction. Where that fails, or one of them is a suspect, each batch goes on by itself,
-//! one event after the other: only the one to blame loses an attempt, and only its lane waits. Starts that are not to blame
+//! one event after the other: only the one to blame loses an attempt, and only its lane waits. The starts that they shared
 //! are taken back.
 //!
 //! * `ready`: lanes that wait for a server, and how many servers there are.
@@ -28,7 +28,7 @@ use tokio::time::Instant;
 
 use self::batch::{Batch, Item};
 use self::one_by_one::OneByOne;
-use super::core::{Broken, Core};
+use super::core::Core;
 use super::handler::{Effect, HandlerError};
 use super::slot::Slot;
 use crate::events::Event;
@@ -126,22 +126,26 @@ impl Server {
         drop(turn);
         match outcome {
             Ok(()) => self.conclude_all(batches, &standings).await,
-            Err(broken) => {
+            Err(error) => {
+                let group = self.core.name();
+                tracing::debug!(group, %error, "{} event(s) go one by one: {error}", to_do.len());
                 let started: Vec<_> = to_do.iter().map(|event| event.id).collect();
-                rollback::share_out(&mut batches, &start, &started, &broken);
+                rollback::share_out(&mut batches, &start, &started);
                 batches
             }
         }
     }
 
-    async fn handle_started(&self, to_do: &[&Event], standings: &[Standing]) -> Result<(), Broken> {
+    async fn handle_started(
+        &self,
+        to_do: &[&Event],
+        standings: &[Standing],
+    ) -> Result<(), HandlerError> {
         use Standing::{Dead, Done, Started};
         let is_clear = |it: &Standing| matches!(it, Started { .. } | Done | Dead);
         if !standings.iter().all(is_clear) {
-            return Err(Broken {
-                culprit: None,
-                error: HandlerError::Unavailable("a suspect is among them".to_owned()),
-            });
+            let why = "a suspect is among them".to_owned();
+            return Err(HandlerError::Unavailable(why));
         }
         match to_do.is_empty() {
             true => Ok(()),

@@ -10,7 +10,7 @@ use super::super::slot::Slot;
 use crate::events::log::Record;
 
 /// Events that share a transaction at most.
-const TRANSACTION_MAX: usize = 32;
+const TRANSACTION_MAX: usize = 128;
 
 /// Events that one server takes to tell before it looks again what waits.
 const TELLING_MAX: usize = 256;
@@ -149,30 +149,31 @@ mod tests {
 
     #[test]
     fn a_transaction_is_filled_from_several_lanes() {
-        let (_, lanes) = slot(4, 10);
+        let (_, lanes) = slot(4, 40);
         let ready = Ready::new(2);
         assert!(ready.add(lanes), "the first server is started");
         let first = ready.take(Effect::Inside).unwrap();
-        assert_eq!(sizes(&first), [10, 10, 10, 2]);
+        assert_eq!(sizes(&first), [40, 40, 40, 8]);
         assert!(!first.starts_server, "no lane waits");
         let (slot, lane) = first.taken[3].0.clone();
         assert!(slot.leave(lane), "the rest of the fourth lane");
         assert!(ready.add([(slot, lane)]), "there is room for the second");
-        assert_eq!(sizes(&ready.take(Effect::Inside).unwrap()), [8]);
+        assert_eq!(sizes(&ready.take(Effect::Inside).unwrap()), [32]);
         assert!(ready.take(Effect::Inside).is_none());
     }
 
     #[test]
     fn there_are_only_so_many_servers() {
         let (_, lanes) = slot(8, 32);
-        let ready = Ready::new(3);
-        assert!(ready.add(lanes));
-        for starts_server in [true, true, false] {
+        let (_, others) = slot(8, 32);
+        let ready = Ready::new(2);
+        assert!(ready.add(lanes.into_iter().chain(others)));
+        for starts_server in [true, false] {
             let round = ready.take(Effect::Inside).unwrap();
-            assert_eq!(sizes(&round), [32]);
+            assert_eq!(sizes(&round), [32; 4]);
             assert_eq!(round.starts_server, starts_server);
         }
-        assert_eq!(sizes(&ready.take(Effect::Outside).unwrap()), [32; 5]);
+        assert_eq!(sizes(&ready.take(Effect::Outside).unwrap()), [32; 8]);
         assert!(ready.take(Effect::Outside).is_none());
     }
 

@@ -1,6 +1,5 @@
 //! A start of the handler, and what came of it.
 
-use super::super::core::Broken;
 use super::super::handler::HandlerError;
 use super::one_by_one::OneByOne;
 use super::waits::Stopped;
@@ -78,7 +77,7 @@ impl OneByOne {
         event: &Event,
         start: &Start,
         standing: Standing,
-        outcome: Result<(), Broken>,
+        outcome: Result<(), HandlerError>,
     ) -> Result<Tried, Stopped> {
         let attempt = match standing {
             Standing::Started { attempt } => attempt,
@@ -89,7 +88,7 @@ impl OneByOne {
                 return Ok(Tried::Died(exhausted(attempts, error)));
             }
         };
-        let Err(Broken { error, .. }) = outcome else {
+        let Err(error) = outcome else {
             return Ok(Tried::Done);
         };
         let (core, id, why) = (self.core.clone(), event.id, error.to_string());

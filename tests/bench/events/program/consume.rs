@@ -50,8 +50,8 @@ impl Handler for Counter {
         self.effect
     }
 
-    async fn handle(&self, tx: &mut Tx, event: &Event) -> Result<(), HandlerError> {
-        if self.effect == Effect::Inside {
+    async fn handle(&self, tx: &mut Tx, events: &[&Event]) -> Result<(), HandlerError> {
+        for event in events {
             execute!(tx, EFFECT, event.id).map_err(Error::from)?;
         }
         Ok(())

@@ -52,7 +52,7 @@ impl Handler for Board {
         Effect::Outside
     }
 
-    async fn handle(&self, _: &mut Tx, _: &Event) -> Result<(), HandlerError> {
+    async fn handle(&self, _: &mut Tx, _: &[&Event]) -> Result<(), HandlerError> {
         Ok(())
     }
 
