@@ -15,14 +15,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use futures::future::BoxFuture;
 use futures::stream::BoxStream;
-use futures::{Stream, StreamExt, TryStreamExt};
+use futures::{FutureExt, Stream, StreamExt, TryStreamExt};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{GetOptions, GetResultPayload, MultipartUpload, ObjectStore, ObjectStoreExt};
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
 use tokio_util::io::ReaderStream;
 use uuid::Uuid;
 
@@ -160,8 +162,19 @@ impl FileStore {
     /// # Errors
     /// [`Error::NotFound`], or the store's own.
     pub async fn get_bytes(&self, key: &str) -> Result<Bytes, Error> {
-        let found = self.store.get(&location(key)?).await;
-        Ok(found.map_err(|error| named(error, key))?.bytes().await?)
+        self.begin_get_bytes(key).await
+    }
+
+    /// [`Self::get_bytes`], which has begun before this returns: other things can be done until the bytes are wanted.
+    pub fn begin_get_bytes(&self, key: &str) -> BoxFuture<'static, Result<Bytes, Error>> {
+        let path = location(key).and_then(|key| Ok(self.store.path_to_filesystem(&key)?));
+        let key = key.to_owned();
+        // The store would open the file on one thread and read it on another.
+        let reading = tokio::task::spawn_blocking(move || {
+            let read = std::fs::read(path?).map_err(|error| Error::of_system(&key, &error))?;
+            Ok(read.into())
+        });
+        outcome(reading).boxed()
     }
 
     /// Streams an object, or the bytes of `range` of it, which the object has.
@@ -247,7 +260,11 @@ impl FileStore {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
-    match tokio::task::spawn_blocking(work).await {
+    outcome(tokio::task::spawn_blocking(work)).await
+}
+
+async fn outcome<T>(working: JoinHandle<Result<T, Error>>) -> Result<T, Error> {
+    match working.await {
         Ok(outcome) => outcome,
         Err(panic) => Err(Error::Failed(panic.to_string())),
     }

@@ -7,7 +7,6 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::app::{App, image_limits};
-use crate::domain::images::Lookup;
 use crate::domain::scaling;
 use crate::roles::args::WorkerArgs;
 use crate::roles::start::{self, Role, Started};
@@ -65,7 +64,7 @@ pub fn start_worker(app: &App) -> anyhow::Result<Worker> {
     let webhooks = &app.settings.webhooks;
     Deliveries::new(app.db.clone(), app.clock.clone(), webhooks)?.start(&app.lifecycle);
     let pages = Pages {
-        images: Lookup::new(app.db.clone()),
+        db: app.db.clone(),
         files: app.files.clone(),
         compute: app.compute.clone(),
         limits: image_limits(&app.settings),

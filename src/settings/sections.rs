@@ -313,7 +313,8 @@ pub struct Queue {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Worker {
-    /// Jobs that run at once in this process.
+    /// Jobs that run at once in this process; one whose segmenter has answered, or whose end is being written, no longer
+    /// counts, but there are never more of those either.
     pub concurrency: usize,
     /// Longest wait for a wake-up before the queue is asked again.
     pub poll_interval_ms: u64,

@@ -19,10 +19,11 @@ mod upkeep;
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use serde::Serialize;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 
 use crate::domain::Error;
 use crate::domain::jobs::{Claimed, Failure, Finished, Hold, JobError, Jobs};
@@ -37,8 +38,8 @@ pub use deliveries::Deliveries;
 pub use segmenters::{Pages, Segmenters, Surroundings};
 pub use upkeep::Upkeep;
 
-use running::{Interrupt, Run, Running};
-use segmenters::NoResult;
+use running::{Interrupt, Place, Run, Running};
+use segmenters::{NoResult, Source};
 use suspects::Suspects;
 
 /// Waits between the tries to write how a run ended.
@@ -109,6 +110,8 @@ pub struct Worker {
     permits: Arc<Semaphore>,
     /// Permits of those that write how their run ended.
     ends: Arc<Semaphore>,
+    /// Starts that failed since the last that did not.
+    failed_starts: Arc<AtomicU32>,
     running: Running,
     suspects: Suspects,
 }
@@ -133,6 +136,7 @@ impl Worker {
             rules,
             permits,
             ends,
+            failed_starts: Arc::default(),
             running: Running::default(),
             suspects: Suspects::default(),
         }
@@ -164,8 +168,8 @@ impl Worker {
         });
     }
 
-    fn start_run(&self, claimed: Claimed, permit: OwnedSemaphorePermit) {
-        let run = self.running.begin(claimed.clone());
+    fn start_run(&self, claimed: Claimed, source: Option<Source>, place: Place) {
+        let run = self.running.begin(claimed.clone(), place);
         if claimed.job.cancel_requested {
             // Asked of an earlier run, which ended in another way before it heard of it.
             self.running.interrupt(&claimed, Interrupt::Cancelled);
@@ -175,24 +179,23 @@ impl Worker {
         }
         let worker = self.clone();
         self.lifecycle.spawn("worker.job", async move {
-            worker.run(&claimed, &run, permit).await;
+            worker.run(&claimed, source, &run).await;
+            run.give_up();
             worker.running.end(&claimed);
         });
     }
 
-    /// Runs the job and writes how that ended. The permit is free for the next job as soon as the work is done, so that
-    /// writing overlaps with it; as many ends as jobs may be under way.
-    async fn run(&self, claimed: &Claimed, run: &Run, permit: OwnedSemaphorePermit) {
+    /// Runs the job and writes how that ended. The permit is free for the next job as soon as the work is done, or a
+    /// service has answered, so that measuring and writing overlap with it; as many ends as jobs may be under way.
+    async fn run(&self, claimed: &Claimed, source: Option<Source>, run: &Run) {
         let outcome = tokio::select! {
             biased;
             interrupt = run.interrupted() => Err(interrupt),
-            outcome = self.work(claimed, run) => Ok(outcome),
+            outcome = self.work(claimed, source, run) => Ok(outcome),
         };
         run.stop_computing();
         self.running.worked(run);
-        // Safe to ignore: the semaphore is never closed.
-        let _ending = self.ends.acquire().await;
-        drop(permit);
+        run.place().leave().await;
         let job = claimed.job.id;
         let ended = match outcome {
             Ok(Ok(result)) => {
@@ -228,9 +231,10 @@ impl Worker {
     async fn work(
         &self,
         claimed: &Claimed,
+        source: Option<Source>,
         run: &Run,
     ) -> Result<crate::segment::Segmentation, NoResult> {
-        let segmenting = self.segmenters.segment(&claimed.job, run.computing());
+        let segmenting = self.segmenters.segment(&claimed.job, source, run);
         tokio::select! {
             result = segmenting => result,
             never = self.tell_progress(claimed, run) => match never {},

@@ -1,6 +1,7 @@
 //! Jobs whose last run took its process with it: each runs alone here, so that when it kills again no other job is
 //! counted for it. They keep their leases while they wait for their turn, but have not started.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -8,20 +9,27 @@ use parking_lot::Mutex;
 use crate::domain::jobs::Leased;
 
 use super::Worker;
+use super::running::Place;
 
 /// The suspects that wait here. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Suspects {
-    waiting: Arc<Mutex<Vec<Leased>>>,
+    waiting: Arc<Mutex<VecDeque<Leased>>>,
+    /// Whoever runs them.
+    turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Suspects {
+    fn add(&self, suspects: Vec<Leased>) {
+        self.waiting.lock().extend(suspects);
+    }
+
     fn next(&self) -> Option<Leased> {
-        self.waiting.lock().pop()
+        self.waiting.lock().pop_front()
     }
 
     fn all(&self) -> Vec<Leased> {
-        self.waiting.lock().clone()
+        self.waiting.lock().iter().copied().collect()
     }
 
     /// Keeps those that are in `held`.
@@ -31,9 +39,13 @@ impl Suspects {
 }
 
 impl Worker {
-    /// Runs each suspect while nothing else runs in this process; no job is claimed meanwhile.
+    /// Runs each suspect while nothing else runs in this process.
     pub(super) async fn run_alone(&self, suspects: Vec<Leased>) {
-        *self.suspects.waiting.lock() = suspects.into_iter().rev().collect();
+        if suspects.is_empty() {
+            return;
+        }
+        self.suspects.add(suspects);
+        let _turn = self.suspects.turn.lock().await;
         while !self.suspects.all().is_empty() {
             let alone = tokio::select! {
                 () = self.lifecycle.draining() => break,
@@ -46,7 +58,7 @@ impl Worker {
             match self.jobs.start_alone(suspect).await {
                 Ok(Some(claimed)) => {
                     tracing::info!(job = %suspect.job, "job {} runs alone: its last run did not end", suspect.job);
-                    self.start_run(claimed, alone);
+                    self.start_run(claimed, None, Place::new(alone, &self.ends, true));
                 }
                 Ok(None) => {}
                 Err(error) => {
@@ -54,7 +66,11 @@ impl Worker {
                 }
             }
         }
-        let left = std::mem::take(&mut *self.suspects.waiting.lock());
+        if !self.lifecycle.is_draining() {
+            return;
+        }
+        let left = self.suspects.all();
+        self.suspects.waiting.lock().clear();
         if !left.is_empty() {
             self.jobs.hand_leases_back(&left).await;
         }

@@ -1,15 +1,19 @@
-//! Taking jobs: as many as there are free permits, in one call with the ends of those that ran before.
+//! Taking jobs: as many as there are free permits, in one call with the ends of those that ran before. Several such calls
+//! may be under way.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::domain::Error;
+use crate::domain::jobs::Leased;
+use crate::kit::id::JobId;
 use crate::kit::retry::Backoff;
 
 use super::Worker;
-use super::running::Interrupt;
+use super::running::{Interrupt, Place};
 
 /// Waits after a claim that failed because a service is away.
 const CLAIM_BACKOFF: Backoff = Backoff {
@@ -52,25 +56,78 @@ impl Worker {
         self.let_jobs_end().await;
     }
 
-    /// Claims as many jobs as there are free permits (at least one is waited for; more, where jobs are short and `more`
-    /// wait) and starts them; true when there may be more.
+    /// Takes as many jobs as there are free permits (at least one is waited for; more, where jobs are short and `more`
+    /// wait); true when there may be more. Short jobs end so fast that the permits gather while others start; of long ones
+    /// each permit that becomes free meanwhile takes for itself.
     async fn take_once(&self, more: bool) -> Result<bool, Error> {
-        let gather = more && self.running.mean_time() < SHORT_RUN;
-        let mut permits = tokio::select! {
+        let short = self.running.mean_time() < SHORT_RUN;
+        let permits = tokio::select! {
             () = self.lifecycle.draining() => return Ok(false),
-            permits = self.free_permits(gather) => permits,
+            permits = self.free_permits(more && short) => permits,
         };
-        let wanted = permits.len();
-        let taken = self.jobs.take(wanted, self.rules.lanes).await?;
-        let more = taken.len() == wanted;
-        for claimed in taken.claimed {
-            // Never more jobs than were asked for, hence never fewer permits than jobs.
-            let Some(permit) = permits.pop() else { break };
-            self.start_run(claimed, permit);
+        let (leased, may_be_more) = oneshot::channel();
+        if short {
+            self.take_for(permits, leased).await;
+            return may_be_more.await.unwrap_or(Ok(false));
         }
-        drop(permits);
+        let worker = self.clone();
+        self.lifecycle.spawn("worker.start", async move {
+            worker.take_for(permits, leased).await;
+        });
+        tokio::select! {
+            biased;
+            may_be_more = may_be_more => may_be_more.unwrap_or(Ok(false)),
+            _ = self.permits.acquire() => Ok(true),
+        }
+    }
+
+    /// Takes a job for each of these permits; `leased` hears whether there may be more as soon as that is known.
+    async fn take_for(
+        &self,
+        mut permits: Vec<OwnedSemaphorePermit>,
+        leased: oneshot::Sender<Result<bool, Error>>,
+    ) {
+        let wanted = permits.len();
+        let jobs = match self.jobs.lease(wanted, self.rules.lanes).await {
+            Ok(jobs) => jobs,
+            Err(error) => {
+                // Safe to ignore, here and below: the next call finds out.
+                let _ = leased.send(Err(error));
+                return;
+            }
+        };
+        let _ = leased.send(Ok(jobs.len() == wanted));
+        permits.truncate(jobs.len());
+        if !jobs.is_empty() {
+            self.start_leased(jobs, permits).await;
+        }
+    }
+
+    /// Starts leased jobs with a permit for each. Their pages are looked up meanwhile, which has no effect. Where the
+    /// database does not answer, the permits rest for a while.
+    async fn start_leased(&self, leased: Vec<Leased>, permits: Vec<OwnedSemaphorePermit>) {
+        let ids: Vec<JobId> = leased.iter().map(|leased| leased.job).collect();
+        let (taken, mut sources) =
+            tokio::join!(self.jobs.start(&leased), self.segmenters.sources(&ids));
+        let taken = match taken {
+            Ok(taken) => taken,
+            Err(error) => return self.start_failed(&error).await,
+        };
+        self.failed_starts.store(0, Ordering::Relaxed);
+        for (claimed, permit) in taken.claimed.into_iter().zip(permits) {
+            let source = sources.remove(&claimed.job.id);
+            self.start_run(claimed, source, Place::new(permit, &self.ends, false));
+        }
         self.run_alone(taken.suspects).await;
-        Ok(more)
+    }
+
+    async fn start_failed(&self, error: &Error) {
+        let failures = self.failed_starts.fetch_add(1, Ordering::Relaxed) + 1;
+        tracing::warn!(%error, "leased jobs did not start: {error}");
+        tokio::select! {
+            () = self.lifecycle.draining() => {}
+            () = tokio::time::sleep(CLAIM_BACKOFF.wait(failures)) => {}
+        }
     }
 
     async fn free_permits(&self, gather: bool) -> Vec<OwnedSemaphorePermit> {

@@ -5,7 +5,7 @@ mod store;
 use chrono::{DateTime, Utc};
 use serde::{Serialize, Serializer};
 
-use crate::db::{self, Tx};
+use crate::db::Tx;
 use crate::kit::hex::hex;
 use crate::kit::id::{FileId, ProjectId, UserId};
 
@@ -50,14 +50,6 @@ pub async fn insert(tx: &mut Tx, file: &File) -> Result<(), Error> {
 /// Only the database's own.
 pub async fn find(tx: &mut Tx, id: FileId) -> Result<Option<File>, Error> {
     Ok(store::by_id(tx, id).await?)
-}
-
-/// The files with these ids that are there, in any order.
-///
-/// # Errors
-/// Only the database's own.
-pub async fn rows(tx: &mut Tx, ids: &[FileId]) -> Result<Vec<File>, db::Error> {
-    store::by_ids(tx, ids).await
 }
 
 /// Bytes that a project holds.

@@ -18,16 +18,6 @@ const BY_ID: &str = "
     from files
     where id = $1";
 
-const BY_IDS_POSTGRES: &str = "
-    select id, project_id, uploaded_by, name, size_bytes, sha256, media_type, object_key, created_at
-    from files
-    where id = any (array(select value::uuid from json_array_elements_text($1::json)))";
-
-const BY_IDS_SQLITE: &str = "
-    select id, project_id, uploaded_by, name, size_bytes, sha256, media_type, object_key, created_at
-    from files
-    where id in (select unhex(value, '-') from json_each($1))";
-
 const BYTES_OF: &str = "
     select cast(coalesce(sum(size_bytes), 0) as bigint)
     from files
@@ -103,16 +93,6 @@ pub(super) async fn by_id(tx: &mut Tx, id: FileId) -> Result<Option<File>, Error
         .fetch_optional(conn)
         .await)?;
     row.map(FileRow::into_file).transpose()
-}
-
-pub(super) async fn by_ids(tx: &mut Tx, ids: &[FileId]) -> Result<Vec<File>, Error> {
-    let ids = batch::list(ids)?;
-    let statement = tx.dialect().pick(BY_IDS_POSTGRES, BY_IDS_SQLITE);
-    let rows: Vec<FileRow> = on_tx!(tx, |conn| sqlx::query_as(statement)
-        .bind(ids)
-        .fetch_all(conn)
-        .await)?;
-    rows.into_iter().map(FileRow::into_file).collect()
 }
 
 pub(super) async fn bytes_of(tx: &mut Tx, project: ProjectId) -> Result<u64, Error> {

@@ -1,75 +1,39 @@
-//! Images with their files, for the worker: jobs that start together share the statements.
+//! What a worker must know of the images of its jobs, in one statement for all of them.
 
 use std::collections::HashMap;
 
-use crate::db::Db;
-use crate::domain::Error;
-use crate::domain::files::{self, File};
-use crate::kit::batcher::{Batcher, Limits, Stopped};
-use crate::kit::id::{FileId, ImageId};
+use crate::db::{Db, Error};
+use crate::kit::id::JobId;
 
-use super::{Image, store, with_file};
+use super::store;
 
-/// Images of one pair of statements.
-const LIMITS: Limits = Limits {
-    weight_max: 256,
-    waiting_max: 4_096,
-};
-
-/// Finds images. Clones share the statements.
-#[derive(Debug, Clone)]
-pub struct Lookup {
-    asking: Batcher<ImageId, Result<(Image, File), Error>>,
+/// The image of a job, with the file that holds it. Nothing of it ever changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobImage {
+    /// Width in pixels.
+    pub width: u64,
+    /// Height in pixels.
+    pub height: u64,
+    /// Pages of a stack; 1 for a plain picture.
+    pub pages: u64,
+    /// Bits of one sample.
+    pub bits_per_sample: u64,
+    /// The name that the file came with; never used as a path.
+    pub file_name: String,
+    /// What its first bytes say it is.
+    pub media_type: String,
+    /// Where the file store keeps it.
+    pub object_key: String,
+    /// Its size.
+    pub size_bytes: u64,
 }
 
-impl Lookup {
-    /// Asks this database.
-    pub fn new(db: Db) -> Self {
-        let asking = Batcher::start("images.lookup", LIMITS, move |ids: Vec<ImageId>| {
-            let db = db.clone();
-            async move { answers(&db, &ids).await }
-        });
-        Self { asking }
-    }
-
-    /// An image with the file that holds it.
-    ///
-    /// # Errors
-    /// As [`with_file`].
-    pub async fn with_file(&self, id: ImageId) -> Result<(Image, File), Error> {
-        let answer = self.asking.call(id, 1).await;
-        answer.map_err(|Stopped| Error::Internal(Stopped.to_string()))?
-    }
-}
-
-async fn answers(db: &Db, ids: &[ImageId]) -> Vec<Result<(Image, File), Error>> {
-    if let [id] = ids {
-        return vec![with_file(db, *id).await];
-    }
-    match read(db, ids).await {
-        Ok(found) => {
-            let answer = |id: &ImageId| found.get(id).cloned();
-            let answers = ids.iter().map(|id| (id, answer(id)));
-            answers
-                .map(|(id, answer)| answer.ok_or_else(|| Error::not_found("image", id)))
-                .collect()
-        }
-        Err(error) => ids.iter().map(|_| Err(error.clone().into())).collect(),
-    }
-}
-
-async fn read(
-    db: &Db,
-    ids: &[ImageId],
-) -> Result<HashMap<ImageId, (Image, File)>, crate::db::Error> {
+/// The images of these jobs; none for a job, or an image, that is gone.
+///
+/// # Errors
+/// Only the database's own.
+pub async fn of_jobs(db: &Db, jobs: &[JobId]) -> Result<HashMap<JobId, JobImage>, Error> {
     let mut tx = db.reader().await?;
-    let images = store::by_ids(&mut tx, ids).await?;
-    let of: Vec<FileId> = images.iter().map(|image| image.file).collect();
-    let found = files::rows(&mut tx, &of).await?;
-    let by_id: HashMap<FileId, File> = found.into_iter().map(|file| (file.id, file)).collect();
-    let with_file = images.into_iter().filter_map(|image| {
-        let file = by_id.get(&image.file)?.clone();
-        Some((image.id, (image, file)))
-    });
-    Ok(with_file.collect())
+    let images = store::of_jobs(&mut tx, jobs).await?;
+    Ok(images.into_iter().collect())
 }

@@ -16,7 +16,7 @@ use super::access::{self, Principal};
 use super::files::File;
 use super::{Error, files};
 
-pub use lookup::Lookup;
+pub use lookup::{JobImage, of_jobs};
 pub use upload::{Limits, Upload, Uploads};
 
 /// An image.
@@ -125,7 +125,7 @@ impl Readable {
     }
 }
 
-/// An image with the file that holds it; for the worker, which acts for the job's owner.
+/// An image with the file that holds it; for callers that have asked who may see it.
 ///
 /// # Errors
 /// [`Error::NotFound`] when it was deleted meanwhile.

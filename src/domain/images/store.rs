@@ -5,9 +5,9 @@ use sqlx::FromRow;
 use uuid::Uuid;
 
 use crate::db::{Error, Tx, batch, execute, on_tx};
-use crate::kit::id::{FileId, ImageId, ProjectId};
+use crate::kit::id::{FileId, ImageId, JobId, ProjectId};
 
-use super::Image;
+use super::{Image, JobImage};
 
 const INSERT: &str = "
     insert into images
@@ -36,6 +36,22 @@ const OF_PROJECT: &str = "
     order by id desc
     limit $3";
 
+const OF_JOBS_POSTGRES: &str = "
+    select queue_jobs.id as job_id, images.width, images.height, images.pages, images.bits_per_sample, files.name,
+        files.media_type, files.object_key, files.size_bytes
+    from queue_jobs
+    join images on images.id = queue_jobs.image_id
+    join files on files.id = images.file_id
+    where queue_jobs.id = any (array(select value::uuid from json_array_elements_text($1::json)))";
+
+const OF_JOBS_SQLITE: &str = "
+    select queue_jobs.id as job_id, images.width, images.height, images.pages, images.bits_per_sample, files.name,
+        files.media_type, files.object_key, files.size_bytes
+    from queue_jobs
+    join images on images.id = queue_jobs.image_id
+    join files on files.id = images.file_id
+    where queue_jobs.id in (select unhex(value, '-') from json_each($1))";
+
 #[derive(FromRow)]
 struct ImageRow {
     id: ImageId,
@@ -63,6 +79,34 @@ impl From<ImageRow> for Image {
             bits_per_sample: row.bits_per_sample.unsigned_abs(),
             pixel_size_um: row.pixel_size_um,
             created_at: row.created_at,
+        }
+    }
+}
+
+#[derive(FromRow)]
+struct JobImageRow {
+    job_id: JobId,
+    width: i64,
+    height: i64,
+    pages: i64,
+    bits_per_sample: i64,
+    name: String,
+    media_type: String,
+    object_key: String,
+    size_bytes: i64,
+}
+
+impl From<JobImageRow> for JobImage {
+    fn from(row: JobImageRow) -> Self {
+        Self {
+            width: row.width.unsigned_abs(),
+            height: row.height.unsigned_abs(),
+            pages: row.pages.unsigned_abs(),
+            bits_per_sample: row.bits_per_sample.unsigned_abs(),
+            file_name: row.name,
+            media_type: row.media_type,
+            object_key: row.object_key,
+            size_bytes: row.size_bytes.unsigned_abs(),
         }
     }
 }
@@ -101,6 +145,17 @@ pub(super) async fn by_id(tx: &mut Tx, id: ImageId) -> Result<Option<Image>, Err
         .fetch_optional(conn)
         .await)?;
     Ok(row.map(Image::from))
+}
+
+pub(super) async fn of_jobs(tx: &mut Tx, jobs: &[JobId]) -> Result<Vec<(JobId, JobImage)>, Error> {
+    let jobs = batch::list(jobs)?;
+    let statement = tx.dialect().pick(OF_JOBS_POSTGRES, OF_JOBS_SQLITE);
+    let rows: Vec<JobImageRow> = on_tx!(tx, |conn| sqlx::query_as(statement)
+        .bind(jobs)
+        .fetch_all(conn)
+        .await)?;
+    let images = rows.into_iter().map(|row| (row.job_id, row.into()));
+    Ok(images.collect())
 }
 
 pub(super) async fn of_project(

@@ -65,35 +65,52 @@ pub enum Hold {
 }
 
 impl Jobs {
-    /// Tells the queue which jobs have ended here, and claims at most `limit` due jobs of these lanes for this process.
+    /// [`Jobs::lease`] and [`Jobs::start`].
     ///
     /// # Errors
-    /// When the queue or the database does not answer; leases taken meanwhile run out and are found by the reaper.
+    /// As they.
     pub async fn take(&self, limit: usize, lanes: &[Lane]) -> Result<Taken, Error> {
+        let leased = self.lease(limit, lanes).await?;
+        self.start(&leased).await
+    }
+
+    /// Tells the queue which jobs have ended here, and leases at most `limit` due jobs of these lanes: they are to be
+    /// started.
+    ///
+    /// # Errors
+    /// When the queue does not answer.
+    pub async fn lease(&self, limit: usize, lanes: &[Lane]) -> Result<Vec<Leased>, Error> {
         let want = Want {
             limit,
             lanes,
             lease: self.rules.lease,
         };
         let ends = self.acks.take();
-        let leased = match self.queue.exchange(&ends, want).await {
-            Ok(exchanged) => exchanged.claimed,
+        match self.queue.exchange(&ends, want).await {
+            Ok(exchanged) => Ok(exchanged.claimed),
             Err(error) => {
                 self.acks.put_back(ends);
-                return Err(error.into());
+                Err(error.into())
             }
-        };
+        }
+    }
+
+    /// Starts leased jobs.
+    ///
+    /// # Errors
+    /// When the database does not answer; the jobs are given back, or their leases run out and are found by the reaper.
+    pub async fn start(&self, leased: &[Leased]) -> Result<Taken, Error> {
         if leased.is_empty() {
             return Ok(Taken::default());
         }
-        let claimed = match self.start_rows(&leased, false).await {
+        let claimed = match self.start_rows(leased, false).await {
             Ok(claimed) => claimed,
             Err(error) => {
-                self.hand_leases_back(&leased).await;
+                self.hand_leases_back(leased).await;
                 return Err(error);
             }
         };
-        let suspects = self.suspects_of(&leased, &claimed).await;
+        let suspects = self.suspects_of(leased, &claimed).await;
         Ok(Taken { claimed, suspects })
     }
 

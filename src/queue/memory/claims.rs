@@ -1,11 +1,13 @@
 //! Which jobs are claimed next.
 
+use std::collections::BTreeSet;
+
 use uuid::Uuid;
 
 use crate::kit::id::JobId;
 use crate::queue::{CLAIM_ROUNDS_MAX, Lane, PRIORITY_MAX, PRIORITY_MIN, PROMOTED_PER_CLAIM_MAX};
 
-use super::jobs::{Jobs, Millis, millis};
+use super::jobs::{Jobs, Millis, Place, millis};
 
 /// The number of a claim, and when its leases end.
 type Terms = (i64, Millis);
@@ -52,8 +54,13 @@ impl Jobs {
         }
     }
 
-    /// Claims the share of what strict order would starve; see [`crate::queue::Fairness`]. Of several lanes another one
-    /// comes first each time that all priorities have had their turn.
+    fn waiting_in(&self, lane: Lane) -> &BTreeSet<Place> {
+        &self.lanes[usize::from(lane.number())].waiting
+    }
+
+    /// Claims the share, of the jobs that can be claimed now, of what strict order would starve; see
+    /// [`crate::queue::Fairness`]. Of several lanes another one comes first each time that all priorities have had their
+    /// turn.
     fn claim_aged(
         &mut self,
         lanes: &[Lane],
@@ -65,8 +72,9 @@ impl Jobs {
         if share == 0 {
             return Vec::new();
         }
+        let waiting = lanes.iter().map(|lane| self.waiting_in(*lane).len()).sum();
         let turn = self.starts / share;
-        let count = ((self.starts + limit as u64) / share - turn) as usize;
+        let count = ((self.starts + limit.min(waiting) as u64) / share - turn) as usize;
         let levels = u64::from(PRIORITY_MAX - PRIORITY_MIN);
         let highest = PRIORITY_MIN + (turn % levels) as u8;
         let from = (PRIORITY_MAX - highest, 0, JobId::from_uuid(Uuid::nil()));
@@ -74,7 +82,7 @@ impl Jobs {
         let mut claimed = Vec::new();
         for number in 0..lanes.len() {
             let lane = lanes[(number + (turn / levels) as usize) % lanes.len()];
-            let waiting = &self.lanes[usize::from(lane.number())].waiting;
+            let waiting = self.waiting_in(lane);
             let first = waiting.range(from..).take(count - claimed.len());
             let first: Vec<JobId> = first.map(|(.., id)| *id).collect();
             let aged = first.into_iter().filter(|id| self.known[id].since <= old);
@@ -90,7 +98,7 @@ impl Jobs {
         for (number, lane) in lanes.iter().enumerate() {
             let turn = (number as u64 + self.starts) % lanes.len() as u64;
             let (mut level, mut index) = (u8::MAX, 0);
-            let waiting = &self.lanes[usize::from(lane.number())].waiting;
+            let waiting = self.waiting_in(*lane);
             for (of, _, job) in waiting.iter().take(room) {
                 index = if *of == level { index + 1 } else { 0 };
                 level = *of;

@@ -53,6 +53,9 @@ pub trait Page: Send + Sync {
         &self,
         work: impl FnOnce(&Raster) -> T + Send + 'static,
     ) -> impl Future<Output = Result<T, Self::Error>> + Send;
+
+    /// The service has answered and has nothing more to do with the page.
+    fn answered(&self) {}
 }
 
 /// A file as it was uploaded.

@@ -70,6 +70,7 @@ async fn read<P: Page>(
     request: &Request,
     body: Bytes,
 ) -> Result<Segmentation, Failed<P::Error>> {
+    page.answered();
     let (limits, asked) = (remote.limits, remote.ml.model.clone());
     let parameters = request.parameters.clone();
     let done = page.with_raster(move |image| {

@@ -9,6 +9,7 @@ mod builtin;
 mod pages;
 mod remote;
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -17,6 +18,7 @@ use crate::domain::jobs::{Failure, Job};
 use crate::domain::push::Push;
 use crate::health::{Check, Kind};
 use crate::kit::breaker::{self, Breaker, Change, Refused};
+use crate::kit::id::JobId;
 use crate::kit::instance::InstanceId;
 use crate::kit::lifecycle::Lifecycle;
 use crate::kit::metrics;
@@ -24,9 +26,10 @@ use crate::segment::Segmentation;
 use crate::segment::remote::{Remote, RemoteError, Request};
 use crate::settings::{Ml, MlFallback, MlSegmenter, Settings};
 
-use super::running::Computing;
+use super::running::Run;
 
 pub use pages::Pages;
+pub(super) use pages::Source;
 
 use batching::GroupRules;
 use remote::RemoteSegmenter;
@@ -111,13 +114,20 @@ impl Segmenters {
         })
     }
 
-    /// Segments the job's page.
+    /// What the pages of these jobs are read from.
+    pub(super) async fn sources(&self, jobs: &[JobId]) -> HashMap<JobId, Source> {
+        self.pages.sources(jobs).await
+    }
+
+    /// Segments the job's page, which is read from `source` where that is known.
     pub(super) async fn segment(
         &self,
         job: &Job,
-        computing: &Computing,
+        source: Option<Source>,
+        run: &Run,
     ) -> Result<Segmentation, NoResult> {
-        let page = self.pages.open(job).await?;
+        let computing = run.computing();
+        let page = self.pages.open(job, source, run.place()).await?;
         let Some(remote) = &self.remote else {
             return Ok(builtin::segment(&page, computing).await?);
         };

@@ -1,23 +1,33 @@
 //! The page that a job is about, as segmenters want it: decoded on the compute pool, or the file as it was uploaded.
 
+use std::collections::HashMap;
+use std::io::{BufRead, Cursor, Seek};
 use std::sync::Arc;
 
-use futures::{StreamExt, TryStreamExt};
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use futures::{StreamExt, TryStreamExt, stream};
 
-use crate::domain::files::File;
-use crate::domain::images::{Image, Lookup};
+use crate::db::Db;
+use crate::domain::images::{self, JobImage};
 use crate::domain::jobs::{Failure, Job, JobError};
 use crate::domain::{self};
-use crate::files::FileStore;
+use crate::files::{self, FileStore};
 use crate::kit::compute::ComputePool;
+use crate::kit::id::JobId;
 use crate::segment::remote::{Page, WholeFile};
 use crate::segment::{self, Format, Parameters, Raster, SegmentError};
+
+use super::super::running::Place;
+
+/// Files of at most this size are read ahead and kept in memory while their job runs.
+const SMALL_FILE_BYTES: u64 = 1 << 20;
 
 /// Where pages come from. Clones share the handles.
 #[derive(Debug, Clone)]
 pub struct Pages {
     /// Where images are listed.
-    pub images: Lookup,
+    pub db: Db,
     /// Where their bytes are.
     pub files: FileStore,
     /// The threads.
@@ -26,26 +36,75 @@ pub struct Pages {
     pub limits: segment::Limits,
 }
 
+/// What a job's page is read from.
+pub(in super::super) struct Source {
+    image: JobImage,
+    /// The whole file, where it is small. Who waits for it is the run: a disk may hang.
+    reading: Option<BoxFuture<'static, Result<Bytes, files::Error>>>,
+}
+
 /// The page of one job.
 #[derive(Debug, Clone)]
 pub(super) struct JobPage {
     pages: Pages,
-    image: Image,
-    file: File,
+    image: JobImage,
+    /// The whole file, where it was read ahead.
+    content: Option<Bytes>,
     number: u32,
     parameters: Parameters,
+    place: Place,
 }
 
 impl Pages {
-    /// The job's page; nothing of it is read yet.
-    pub(super) async fn open(&self, job: &Job) -> Result<JobPage, Failure> {
-        let (image, file) = self.images.with_file(job.image).await.map_err(unreadable)?;
+    /// The sources of these jobs, for whoever is about to run them; small files begin to be read. Where they cannot be
+    /// looked up there are none, and the run will say why.
+    pub(super) async fn sources(&self, jobs: &[JobId]) -> HashMap<JobId, Source> {
+        let images = match images::of_jobs(&self.db, jobs).await {
+            Ok(images) => images,
+            Err(error) => {
+                tracing::debug!(%error, "images are looked up again: {error}");
+                return HashMap::new();
+            }
+        };
+        let sources = images.into_iter().map(|(job, image)| {
+            let small = image.size_bytes <= SMALL_FILE_BYTES;
+            let reading = small.then(|| self.files.begin_get_bytes(&image.object_key));
+            (job, Source { image, reading })
+        });
+        sources.collect()
+    }
+
+    /// The job's page, from its `source` where that is there; nothing of it is decoded yet.
+    pub(super) async fn open(
+        &self,
+        job: &Job,
+        source: Option<Source>,
+        place: &Place,
+    ) -> Result<JobPage, Failure> {
+        let source = match source {
+            Some(source) => source,
+            None => self.source(job).await.map_err(unreadable)?,
+        };
+        let content = match source.reading {
+            Some(reading) => Some(reading.await.map_err(|error| unreadable(error.into()))?),
+            None => None,
+        };
         Ok(JobPage {
             pages: self.clone(),
-            image,
-            file,
+            image: source.image,
+            content,
             number: u32::try_from(job.page).unwrap_or(u32::MAX),
             parameters: job.parameters.clone(),
+            place: place.clone(),
+        })
+    }
+
+    async fn source(&self, job: &Job) -> Result<Source, domain::Error> {
+        let mut images = images::of_jobs(&self.db, &[job.id]).await?;
+        let image = images.remove(&job.id);
+        Ok(Source {
+            image: image.ok_or_else(|| domain::Error::not_found("image", job.image))?,
+            reading: None,
         })
     }
 }
@@ -57,11 +116,12 @@ impl JobPage {
 
     /// The name of the file, for messages.
     pub fn name(&self) -> &str {
-        &self.file.name
+        &self.image.file_name
     }
 
     pub const fn pixels(&self) -> u64 {
-        self.image.width.saturating_mul(self.image.height)
+        let image = &self.image;
+        image.width.saturating_mul(image.height)
     }
 
     /// Decodes the page and works on it, both on the compute pool.
@@ -69,12 +129,20 @@ impl JobPage {
         &self,
         work: impl FnOnce(&Raster) -> T + Send + 'static,
     ) -> Result<T, Failure> {
-        let mut reader = self
-            .pages
-            .files
-            .open_for_decode(&self.file.object_key)
-            .await
-            .map_err(|error| unreadable(error.into()))?;
+        if let Some(content) = &self.content {
+            return self.decoded_from(Cursor::new(content.clone()), work).await;
+        }
+        let key = &self.image.object_key;
+        let opened = self.pages.files.open_for_decode(key).await;
+        let reader = opened.map_err(|error| unreadable(error.into()))?;
+        self.decoded_from(reader, work).await
+    }
+
+    async fn decoded_from<R: BufRead + Seek + Send + 'static, T: Send + 'static>(
+        &self,
+        mut reader: R,
+        work: impl FnOnce(&Raster) -> T + Send + 'static,
+    ) -> Result<T, Failure> {
         let (number, limits) = (self.number, self.pages.limits);
         let given = self.parameters.pixel_size();
         let image = &self.image;
@@ -116,21 +184,30 @@ impl Page for JobPage {
 
     fn size(&self) -> (u32, u32) {
         let pixels = |side: u64| u32::try_from(side).unwrap_or(u32::MAX);
-        (pixels(self.image.width), pixels(self.image.height))
+        let image = &self.image;
+        (pixels(image.width), pixels(image.height))
     }
 
     async fn whole_file(&self) -> Result<Option<WholeFile>, Failure> {
-        if self.image.pages != 1 {
+        let image = &self.image;
+        if image.pages != 1 {
             return Ok(None);
         }
         let all = [Format::Png, Format::Jpeg, Format::Bmp, Format::Tiff];
         let format = all
             .into_iter()
-            .find(|format| format.media_type() == self.file.media_type);
+            .find(|format| format.media_type() == image.media_type);
         let Some(format) = format else {
             return Ok(None);
         };
-        let reading = self.pages.files.get(&self.file.object_key, None).await;
+        if let Some(content) = self.content.clone() {
+            return Ok(Some(WholeFile {
+                format,
+                bytes: content.len() as u64,
+                content: stream::once(async move { Ok(content) }).boxed(),
+            }));
+        }
+        let reading = self.pages.files.get(&image.object_key, None).await;
         let reading = reading.map_err(|error| unreadable(error.into()))?;
         Ok(Some(WholeFile {
             format,
@@ -144,6 +221,10 @@ impl Page for JobPage {
         work: impl FnOnce(&Raster) -> T + Send + 'static,
     ) -> Result<T, Failure> {
         self.decoded(work).await
+    }
+
+    fn answered(&self) {
+        self.place.leave_early();
     }
 }
 

@@ -69,7 +69,7 @@ impl RemoteSegmenter {
         page: JobPage,
         request: Request,
     ) -> Result<Segmentation, NoResult> {
-        // Before anything is gathered or read: while the breaker is open this is all that happens.
+        // Before anything is gathered or sent: while the breaker is open this is all that happens.
         self.shared.breaker.check()?;
         let together = self.shared.remote.takes_batches();
         if !(together && self.shared.gatherer.takes(page.pixels())) {

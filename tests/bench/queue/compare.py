@@ -24,6 +24,8 @@ RATE_PER_S = 500
 LATENCY_S = 20
 # What runs at once, for how long, on a service that takes so long for a call.
 RUNNING, PERMITS_S, SERVICE_S = (1, 2, 4, 8, 16), 10, 0.1
+# What is sent together then: the first jobs run while the others are still being submitted.
+PERMITS_BATCH = 100
 # Worker processes, and what each runs at once.
 WORKERS, RUNNING_EACH = (1, 2, 4, 8), 2
 # What is sent together where a program can: the largest batch that the API takes.
@@ -168,7 +170,7 @@ def permits(options):
         print(tables.PERMITS)
         for running in RUNNING:
             jobs = round(running * PERMITS_S / SERVICE_S)
-            sent = {"clients": 1, "batch": min(BATCH, jobs), "settings": on_service(url, running)}
+            sent = {"clients": 1, "batch": min(PERMITS_BATCH, jobs), "settings": on_service(url, running)}
             found = [runs.quietest(lambda: installation.round(jobs, **sent)) for _ in range(options.rounds)]
             tables.permits(running, running / SERVICE_S, found)
 
@@ -185,7 +187,7 @@ def scale(options):
             ideal = workers * RUNNING_EACH / SERVICE_S
             jobs = round(ideal * PERMITS_S)
             settings = on_service(url, RUNNING_EACH)
-            sent = {"clients": 1, "batch": min(BATCH, jobs), "settings": settings, "workers": workers}
+            sent = {"clients": 1, "batch": min(PERMITS_BATCH, jobs), "settings": settings, "workers": workers}
             found = [runs.quietest(lambda: installation.round(jobs, **sent)) for _ in range(options.rounds)]
             tables.permits(workers, ideal, found)
 

@@ -62,7 +62,7 @@ end
 
 -- Jobs that have become due wait from now on, at their places.
 local function promote()
-  local due = redis.call('ZRANGEBYSCORE', delayed, '-inf', now, 'LIMIT', 0, promoted_max)
+  local due = redis.call('ZRANGEBYSCORE', delayed, '-inf', now(), 'LIMIT', 0, promoted_max)
   call_many('ZREM', delayed, due)
   local records, of, level = read_jobs(due)
   for i, record in ipairs(records) do
@@ -80,7 +80,7 @@ end
 local function start(ids, places, in_order)
   local records, of, levels_of = read_jobs(ids)
   local ends, held, n, m = {}, {}, #claimed, 0
-  local until_ms = now + lease
+  local until_ms = now() + lease
   for i = 1, #ids do
     local id, record = ids[i], records[i]
     if record then
@@ -107,14 +107,14 @@ local function start(ids, places, in_order)
   return m / 2
 end
 
--- The share of what strict order would starve: the first jobs of a priority, each in turn, that have waited for long;
--- of several lanes another one first each time that all priorities have had their turn.
-local function claim_aged()
+-- The share, of the jobs that can be claimed now, of what strict order would starve: the first jobs of a priority, each in
+-- turn, that have waited for long; of several lanes another one first each time that all priorities have had their turn.
+local function claim_aged(count_waiting)
   if aged_share == 0 then
     return
   end
   local turn = math.floor(starts / aged_share)
-  local count = math.floor((starts + limit) / aged_share) - turn
+  local count = math.floor((starts + math.min(limit, count_waiting)) / aged_share) - turn
   local levels = PRIORITY_MAX - PRIORITY_MIN
   local from = place_of(PRIORITY_MIN + turn % levels, 0)
   for number = 0, #lanes - 1 do
@@ -125,8 +125,9 @@ local function claim_aged()
       for i = 1, #first, 2 do
         all[#all + 1] = first[i]
       end
+      local old = now() - aged_after
       for i, record in ipairs(read_many('HMGET', jobs, all)) do
-        if record and since_of(record) <= now - aged_after then
+        if record and since_of(record) <= old then
           append(ids, all[i], nil)
           places[#ids] = first[2 * i]
         end
@@ -206,13 +207,23 @@ local function count_left()
   return sum
 end
 
-local function claim()
-  local read = redis.call('HMGET', clocks, 'starts', 'fence')
+-- The counters 'starts' and 'fence'; with them what the only lane has that is claimed from.
+local function read_clocks()
+  if #lanes > 1 then
+    return redis.call('HMGET', clocks, 'starts', 'fence')
+  end
+  local read = redis.call('HMGET', clocks, 'starts', 'fence', lanes[1])
+  clock_of(lanes[1], read[3])
+  return read
+end
+
+local function claim(count_waiting)
+  local read = read_clocks()
   starts = tonumber(read[1] or 0)
   -- Rises even where the counter was lost: no claim has the number of another.
-  local number = max(tonumber(read[2] or 0) + 1, time[1] * 1000000 + time[2])
+  local number = max(tonumber(read[2] or 0) + 1, now_us())
   fence = pack(NUMBER, number)
-  claim_aged()
+  claim_aged(count_waiting)
   for _ = 1, rounds_max do
     local ids, places = first(limit - #claimed)
     if start(ids, places, true) == #ids then
@@ -240,19 +251,20 @@ register('exchange', function()
   local due = -1
   if limit > 0 then
     local next_due = earliest()
-    if next_due and next_due <= now then
+    if next_due and next_due <= now() then
       promote()
       next_due = earliest()
     end
-    if count_left() > 0 then
-      claim()
+    local count_waiting = count_left()
+    if count_waiting > 0 then
+      claim(count_waiting)
     end
-    due = next_due and max(0, next_due - now) or -1
+    due = next_due and max(0, next_due - now()) or -1
     for _, lane in ipairs(lanes) do
       due = left[lane] > 0 and 0 or due
     end
   end
   write_owners()
-  announce()
+  announce(true)
   return { released, fence, due, table.concat(claimed) }
 end)

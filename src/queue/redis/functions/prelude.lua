@@ -15,8 +15,8 @@ local jobs, owners, clocks, delayed, leases, stops, waiting, backlogs
 -- most jobs of an owner that run at once (0: any).
 local ARGV, wake, running_max
 local ARGS = 2
--- The server's clock, in s and µs, and in ms.
-local time, now
+-- What the server's clock said to this call, in s and µs; it is asked where it is needed.
+local time
 local PRIORITY_MIN, PRIORITY_MAX = 1, 10
 -- A place is (PRIORITY_MAX - priority) * RANK + rank, exact in a double while ranks stay below 2^48.
 local RANK = 281474976710656
@@ -43,10 +43,17 @@ local function begin(keys, args)
   jobs, owners, clocks, delayed, leases, stops = keys[1], keys[2], keys[3], keys[4], keys[5], keys[6]
   waiting, backlogs = { [0] = keys[7], [1] = keys[8] }, keys[9]
   ARGV, wake, running_max = args, args[1], tonumber(args[2])
-  time = redis.call('TIME')
-  now = time[1] * 1000 + math.floor(time[2] / 1000)
+  time = nil
   ranks, loads, levels, freed, gone, saved, now_delayed, now_backlogged, slept = {}, {}, {}, {}, {}, {}, {}, {}, {}
   now_waiting = { [0] = {}, [1] = {} }
+end
+
+local function now_us()
+  time = time or redis.call('TIME')
+  return time[1] * 1000000 + time[2]
+end
+local function now()
+  return math.floor(now_us() / 1000)
 end
 
 -- Makes `call` a function of the server, which begins anew each time: nothing is left of a call that failed.
@@ -117,11 +124,11 @@ local function place_of(priority, rank)
   return (PRIORITY_MAX - priority) * RANK + rank
 end
 
--- The ranks served last in a lane, one per priority.
-local function clock_of(lane)
+-- The ranks served last in a lane, one per priority; of a record that was `read` before, where that is so.
+local function clock_of(lane, read)
   local clock = ranks[lane]
   if not clock then
-    local record = redis.call('HGET', clocks, lane)
+    local record = read or redis.call('HGET', clocks, lane)
     clock = record and { struct.unpack(CLOCK, record) } or { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
     ranks[lane] = clock
   end
@@ -229,7 +236,7 @@ end
 local function wait(id, record, rank, delay, load, level)
   if delay > 0 then
     level[DELAYED] = level[DELAYED] + 1
-    append(now_delayed, now + delay, id)
+    append(now_delayed, now() + delay, id)
     append(saved, id, with_rank(record, FREE, rank > 0 and rank or next_rank(record, level)))
   elseif running_max == 0 or load[RUNNING] + level[PLACED] < running_max then
     place(id, record, rank, level)
@@ -375,14 +382,15 @@ local function write_owners()
 end
 
 -- Tells the waiting processes, but only of what they do not know: something where there was nothing to claim, or a
--- due time that has come nearer. Otherwise they are awake, or sleep until the time that they know.
-local function announce()
+-- due time that has come nearer. Otherwise they are awake, or sleep until the time that they know. Jobs that came may
+-- have been claimed again where this call `claims`.
+local function announce(claims)
   local new = slept.delayed
   if not next(slept) then
     return
   end
   for lane, key in pairs(waiting) do
-    new = new or (slept[lane] and redis.call('ZCARD', key) > 0)
+    new = new or (slept[lane] and (not claims or redis.call('ZCARD', key) > 0))
   end
   if new then
     redis.call('PUBLISH', wake, '')

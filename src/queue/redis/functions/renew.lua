@@ -12,7 +12,7 @@ register('renew', function()
   for i, id in ipairs(ids) do
     local record = records[i]
     if record and sub(record, 1, 8) == ARGV[ARGS + 1 + 2 * i] then
-      append(ends, now + lease, id)
+      append(ends, now() + lease, id)
       answer[i] = stopped[i] == 1 and CANCELLED or HELD
     else
       answer[i] = record and LOST or UNKNOWN

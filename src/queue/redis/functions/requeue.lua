@@ -11,7 +11,7 @@ register('requeue', function()
   for i, id in ipairs(ids) do
     local record = records[i]
     answer[i] = '0'
-    if ends[i] and tonumber(ends[i]) <= now and record and not seen[id] then
+    if ends[i] and tonumber(ends[i]) <= now() and record and not seen[id] then
       seen[id] = true
       freed_ids[#freed_ids + 1] = id
       of[i][RUNNING] = of[i][RUNNING] - 1

@@ -90,6 +90,7 @@ pub(super) async fn segment<P: Page>(
     let tensor = tensor.await.map_err(Failed::Page)??;
     let notes = tensor.notes;
     let answer = ask(remote, &known, request, (width, height), tensor.bytes).await?;
+    page.answered();
     let limits = remote.limits;
     let (parameters, threshold) = (request.parameters.clone(), remote.threshold());
     let done = page.with_raster(move |image| {
