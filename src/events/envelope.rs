@@ -183,15 +183,17 @@ impl<'e> Envelope<'e> {
     }
 }
 
-/// The first value of each of [`NAMES`].
+/// The first value of each of [`NAMES`]. Where they stand in that order, as in all records of ours, a name is found behind
+/// the one before it.
 fn values(headers: &Headers) -> [Option<&str>; NAMES.len()] {
     let mut values = [None; NAMES.len()];
+    let mut expected = 0;
     for (header, value) in headers.iter() {
-        let name = NAMES
-            .iter()
-            .position(|name| header.eq_ignore_ascii_case(name));
-        if let Some(found) = name {
+        let is_it = |name: &str| header == name || header.eq_ignore_ascii_case(name);
+        let mut places = (expected..NAMES.len()).chain(0..expected);
+        if let Some(found) = places.find(|place| is_it(NAMES[*place])) {
             values[found].get_or_insert(value);
+            expected = found + 1;
         }
     }
     values

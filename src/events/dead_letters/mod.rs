@@ -152,7 +152,7 @@ mod tests {
         };
         let headers = headers.iter();
         Record {
-            partition,
+            partition: partition.into(),
             offset: 17,
             timestamp_ms: 1_700_000_000_000,
             key: Some("image".to_owned()),
@@ -182,7 +182,7 @@ mod tests {
             number: 3,
         };
         Record {
-            partition,
+            partition: partition.into(),
             offset: 0,
             timestamp_ms: 0,
             key: Some(new.key),

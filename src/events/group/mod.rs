@@ -16,6 +16,7 @@ mod lanes;
 mod runner;
 mod serve;
 mod slot;
+mod taking;
 mod tracker;
 mod turns;
 mod watch;

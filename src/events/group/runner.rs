@@ -9,8 +9,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::core::Core;
 use super::figures::GroupState;
-use super::serve::{self, LaneOf};
 use super::slot::Slot;
+use super::taking::Taking;
 use super::watch::Watch;
 use crate::events::log::{Delivered, Error, Partition, Record, Subscription};
 use crate::kit::metrics;
@@ -22,12 +22,6 @@ const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
 /// But not so soon after the last commit: it costs a question to the brokers, and a fast handler completes 500 records in
 /// milliseconds.
 const COMMIT_PAUSE: Duration = Duration::from_millis(200);
-
-/// Records that are taken from the stream at once, before anything else has its turn.
-const AT_HAND_MAX: usize = 256;
-
-/// Of these, after how many their lanes are served, beside the taking of the next: fuller batches than one by one.
-const SERVED_AT_ONCE: usize = 128;
 
 /// How long a revocation waits for the records in hand. Half of `max.poll.interval` would do; others wait meanwhile.
 const DRAIN_MAX: Duration = Duration::from_secs(5);
@@ -182,29 +176,11 @@ impl Runner {
 
     /// Begins a record and those that are at hand behind it, until a window is full. They are served some at once.
     fn begin_all(&mut self, record: Record) {
-        let (mut next, mut begun, mut ready) = (Some(record), 0, Vec::new());
-        while let Some(record) = next {
-            let is_full = self.begin(record, &mut ready);
-            begun += 1;
-            if begun % SERVED_AT_ONCE == 0 {
-                serve::serve(&self.core, ready.drain(..));
-            }
-            next = match is_full || begun == AT_HAND_MAX {
-                true => None,
-                false => self.member.at_hand(),
-            };
+        let mut taking = Taking::new(&self.core, &self.slots);
+        if taking.begin(record) {
+            self.member.at_hand(&mut |record| taking.begin(record));
         }
-        serve::serve(&self.core, ready);
-    }
-
-    /// Begins a record; true when its window is full now. Its lane is `ready` where nobody serves it.
-    fn begin(&self, record: Record, ready: &mut Vec<LaneOf>) -> bool {
-        let Some(slot) = self.slots.get(&record.partition) else {
-            return false;
-        };
-        let taken = slot.take_in(record);
-        ready.extend(taken.unserved.map(|lane| (slot.clone(), lane)));
-        taken.is_full
+        taking.end();
     }
 
     fn gain(&mut self, partitions: &[Partition]) {

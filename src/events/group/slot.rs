@@ -234,7 +234,7 @@ mod tests {
 
     fn record(offset: i64, key: usize) -> Record {
         Record {
-            partition: slot().partition,
+            partition: slot().partition.into(),
             offset,
             timestamp_ms: 0,
             key: Some(format!("k{key}")),

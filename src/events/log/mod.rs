@@ -77,8 +77,8 @@ impl NewRecord {
 /// A record as it is read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
-    /// Where it stands.
-    pub partition: Partition,
+    /// Where it stands; records of a partition share it.
+    pub partition: Arc<Partition>,
     /// Its place in the partition.
     pub offset: i64,
     /// When it was appended, in milliseconds since 1970.
@@ -240,9 +240,10 @@ pub trait Subscription: Send + std::fmt::Debug {
     /// The next delivery; waits for one. Cancel-safe: nothing is lost when the future is dropped.
     async fn next(&mut self) -> Result<Delivered, Error>;
 
-    /// The next record where it is at hand, without a wait; none where [`Subscription::next`] has to be asked.
-    fn at_hand(&mut self) -> Option<Record> {
-        None
+    /// Gives the next records that are at hand to `take`, without a wait, for as long as it answers that it takes more.
+    /// Else [`Subscription::next`] has to be asked.
+    fn at_hand(&mut self, take: &mut (dyn FnMut(Record) -> bool + Send)) {
+        let _ = take;
     }
 
     /// Delivers nothing more of these partitions of the member until [`Subscription::resume`], and forgets what was

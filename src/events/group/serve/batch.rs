@@ -96,7 +96,7 @@ mod tests {
     fn record(offset: i64, event: &Event) -> Record {
         let topic = event.fact.topic().to_owned();
         Record {
-            partition: Partition { topic, number: 0 },
+            partition: Partition { topic, number: 0 }.into(),
             offset,
             timestamp_ms: 0,
             key: Some(event.fact.key()),

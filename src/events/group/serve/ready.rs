@@ -120,7 +120,7 @@ mod tests {
         let partition = Partition { topic, number: 0 };
         let slot = Arc::new(Slot::new(partition.clone()));
         let record = |lane, offset| Record {
-            partition: partition.clone(),
+            partition: partition.clone().into(),
             offset,
             timestamp_ms: 0,
             key: (0..)

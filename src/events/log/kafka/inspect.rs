@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -167,12 +168,12 @@ pub fn browse(
     let one = std::slice::from_ref(partition);
     let start = list(&shared.names, one, Offset::Offset(offset))?;
     reader.assign(&start).map_err(unavailable)?;
-    let mut looks = 0;
+    let (mut looks, partition) = (0, Arc::new(partition.clone()));
     while records.len() < limit && looks < BROWSE_LOOKS_MAX {
         match reader.poll(BROWSE_LOOK) {
             Some(Ok(message)) if message.offset() < end => {
                 looks = 0;
-                records.push(record(&shared.names, &message));
+                records.push(record(partition.clone(), &message));
                 if message.offset() + 1 == end {
                     return Ok(records);
                 }
@@ -189,10 +190,10 @@ pub fn browse(
 }
 
 /// A message as a record.
-pub fn record(names: &Names, message: &BorrowedMessage<'_>) -> Record {
+pub fn record(partition: Arc<Partition>, message: &BorrowedMessage<'_>) -> Record {
     let text = |bytes: &[u8]| std::str::from_utf8(bytes).ok().map(ToOwned::to_owned);
     Record {
-        partition: names.partition(message.topic(), message.partition()),
+        partition,
         offset: message.offset(),
         timestamp_ms: message.timestamp().to_millis().unwrap_or(0),
         key: message.key().and_then(text),
@@ -205,12 +206,14 @@ pub fn record(names: &Names, message: &BorrowedMessage<'_>) -> Record {
 }
 
 fn headers(found: &BorrowedHeaders) -> Headers {
-    let mut headers = Headers::with_capacity(found.count(), found.count() * HEADER_BYTES);
-    headers.extend(
-        found
-            .iter()
-            .filter_map(|it| Some((it.key, header(it.key, it.value?)?))),
-    );
+    // One call of librdkafka for each: its own iterator counts them again for each.
+    let count = found.count();
+    let mut headers = Headers::with_capacity(count, count * HEADER_BYTES);
+    let readable = (0..count).filter_map(|at| {
+        let it = found.try_get(at)?;
+        Some((it.key, header(it.key, it.value?)?))
+    });
+    headers.extend(readable);
     headers
 }
 

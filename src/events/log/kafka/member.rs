@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures::FutureExt;
+use futures::{FutureExt, StreamExt};
 use rdkafka::consumer::{CommitMode, Consumer, StreamConsumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::config::Names;
@@ -30,7 +31,7 @@ pub struct Member {
     group: String,
     /// `None` only once it is closing.
     consumer: Option<Arc<StreamConsumer<GroupContext>>>,
-    held: BTreeSet<Partition>,
+    held: BTreeSet<Arc<Partition>>,
     /// What was announced as revoked; given up by the next call.
     releasing: Option<TopicPartitionList>,
     /// What went wrong while a record was looked for without waiting; told by the next call.
@@ -94,7 +95,7 @@ impl Member {
                 self.consumer()?
                     .incremental_assign(&list)
                     .map_err(unavailable)?;
-                self.held.extend(partitions.iter().cloned());
+                self.held.extend(partitions.iter().cloned().map(Arc::new));
                 Ok((!partitions.is_empty()).then_some(Delivered::Assigned(partitions)))
             }
             Rebalance::Revoke { partitions, lost } => {
@@ -122,10 +123,22 @@ impl Member {
             .collect()
     }
 
+    /// The partition of a message where it is held, often that of the `last` one: they come in runs of one partition.
+    fn held_of(
+        &self,
+        message: &BorrowedMessage<'_>,
+        last: Option<Arc<Partition>>,
+    ) -> Option<Arc<Partition>> {
+        let (full, number) = (message.topic(), message.partition());
+        let short = self.names.short(full);
+        last.filter(|it| it.number == number && short == Some(it.topic.as_str()))
+            .or_else(|| self.held.get(&self.names.partition(full, number)).cloned())
+    }
+
     /// Those of these partitions that are held.
     fn list_of_held(&self, partitions: &[Partition]) -> TopicPartitionList {
         let mut list = TopicPartitionList::with_capacity(partitions.len());
-        for partition in partitions.iter().filter(|it| self.held.contains(it)) {
+        for partition in partitions.iter().filter(|it| self.held.contains(*it)) {
             list.add_partition(&self.names.topic(&partition.topic), partition.number);
         }
         list
@@ -188,9 +201,8 @@ impl Subscription for Member {
             };
             match received {
                 Ok(message) => {
-                    let record = record(&self.names, &message);
-                    if self.held.contains(&record.partition) {
-                        return Ok(Delivered::Record(record));
+                    if let Some(partition) = self.held_of(&message, None) {
+                        return Ok(Delivered::Record(record(partition, &message)));
                     }
                 }
                 Err(error) => self.judge(&error)?,
@@ -198,21 +210,29 @@ impl Subscription for Member {
         }
     }
 
-    fn at_hand(&mut self) -> Option<Record> {
-        let consumer = self.consumer.as_ref()?;
+    fn at_hand(&mut self, take: &mut (dyn FnMut(Record) -> bool + Send)) {
+        let Some(consumer) = &self.consumer else {
+            return;
+        };
         if self.releasing.is_some() || consumer.context().has_noted() {
-            return None;
+            return;
         }
-        match consumer.recv().now_or_never()? {
-            Ok(message) => {
-                let record = record(&self.names, &message);
-                self.held.contains(&record.partition).then_some(record)
+        // One for all of them: each has a place among the consumer's wakers. A rebalance ends it as an empty queue does.
+        let (mut stream, mut last) = (consumer.stream(), None);
+        let failed = loop {
+            match stream.next().now_or_never().flatten() {
+                None => return,
+                Some(Err(error)) => break error,
+                Some(Ok(message)) => {
+                    last = self.held_of(&message, last);
+                    let record = last.clone().map(|partition| record(partition, &message));
+                    if record.is_some_and(|record| !take(record)) {
+                        return;
+                    }
+                }
             }
-            Err(error) => {
-                self.failed = self.judge(&error).err();
-                None
-            }
-        }
+        };
+        self.failed = self.judge(&failed).err();
     }
 
     fn pause(&mut self, partitions: &[Partition]) -> Result<(), Error> {

@@ -131,7 +131,7 @@ impl Member {
         }
         let held = &self.held;
         self.ahead
-            .retain(|it| held.get(&it.partition).is_some_and(|held| !held.leaving));
+            .retain(|it| held.get(&*it.partition).is_some_and(|held| !held.leaving));
     }
 
     /// What must be told before the next record. Nothing is awaited between taking it and answering it.
@@ -250,7 +250,7 @@ impl Subscription for Member {
         for (partition, held) in &mut self.held {
             if partitions.contains(partition) {
                 held.paused = true;
-                let ahead = self.ahead.iter().find(|it| it.partition == *partition);
+                let ahead = self.ahead.iter().find(|it| *it.partition == *partition);
                 held.next = ahead.map_or(held.next, |record| record.offset);
             }
         }

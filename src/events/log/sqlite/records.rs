@@ -1,6 +1,7 @@
 //! Records: append, read, drop.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use sqlx::types::Json;
 
@@ -115,6 +116,7 @@ pub async fn read(
         .bind(i64::try_from(limit).unwrap_or(i64::MAX))
         .fetch_all(sqlite(tx)?)
         .await?;
+    let partition = Arc::new(partition.clone());
     let record = |(offset, timestamp_ms, key, headers, value): Row| Record {
         partition: partition.clone(),
         offset,

@@ -40,7 +40,7 @@ impl Reader {
         match delivered.expect("a delivery") {
             Delivered::Record(record) => {
                 assert!(
-                    self.held.contains(&record.partition),
+                    self.held.contains(&*record.partition),
                     "{record:?} of no partition held"
                 );
                 self.seen.push(record);
@@ -92,7 +92,7 @@ impl Reader {
 
     /// The offsets that it has read of a partition.
     pub fn offsets_of(&self, partition: &Partition) -> Vec<i64> {
-        let of_it = self.seen.iter().filter(|it| it.partition == *partition);
+        let of_it = self.seen.iter().filter(|it| *it.partition == *partition);
         of_it.map(|record| record.offset).collect()
     }
 
@@ -101,7 +101,7 @@ impl Reader {
             let read = self
                 .seen
                 .iter()
-                .filter(|record| record.partition == *partition);
+                .filter(|record| *record.partition == *partition);
             if let Some(last) = read.map(|record| record.offset).max() {
                 self.commit(partition, last + 1)
                     .await

@@ -138,7 +138,7 @@ pub async fn next_is_cancel_safe(backend: &Backend) {
         let offsets = reader
             .seen
             .iter()
-            .filter(|it| it.partition == place)
+            .filter(|it| *it.partition == place)
             .map(|it| it.offset);
         let offsets: Vec<_> = offsets.collect();
         assert_eq!(offsets, (0..offsets.len() as i64).collect::<Vec<_>>());
