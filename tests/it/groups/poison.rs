@@ -71,7 +71,11 @@ async fn dies_after_three_attempts(world: &World, mischief: Mischief, why: &str)
     world.caught_up(40).await;
     assert_eq!(process.figures().dead_letters, 1);
     process.end().await;
-    assert_eq!(auditor.runs_of(&poison), 3);
+    let runs = auditor.runs_of(&poison);
+    assert!(
+        (3..=4).contains(&runs),
+        "three, and one with its neighbours: {runs}"
+    );
     audit(&world.db, &sent).await;
     let letter = the_letter(world).await;
     assert_eq!((letter.event, letter.attempts), (Some(poison.id), 3));
