@@ -63,12 +63,13 @@ impl Running {
         // Before anybody can ask: who finds the process ready finds the account too.
         let admin = administrator(&app).await?;
         let started = start::with_health(app, Role::Standalone);
+        let worker = worker::watched_worker(&started)?;
         let ops = start::serve_ops(&started).await?;
         let http = &started.app.settings.http;
         let routes = serve::routes(&started)?.merge(realtime::gateway(&started.app).routes());
         let address = start::serve_public(&started, routes, &http.host, http.port).await?;
         started.app.start_relay();
-        worker::start_watched(&started)?;
+        worker::start_worker(&started.app, &worker)?;
         consumers::start(&started.app)?;
         start::announce(&started, ops);
         let (state, listener) = (started.app.state.clone(), address.to_string());

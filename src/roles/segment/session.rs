@@ -55,7 +55,7 @@ impl Session<'_> {
         app.migrate(false).await?;
         let account = Account::make(&app).await?;
         // No relay: nobody reads the event log of a run, and carrying events there doubles the work of the database.
-        worker::start_worker(&app)?;
+        worker::start_worker(&app, &worker::new_worker(&app)?)?;
         let tools = Tools {
             app: &app,
             account: &account,
