@@ -1,11 +1,10 @@
-//! Taking jobs: as many as there are free permits, in one call with the ends of those that ran before. Several such calls
-//! may be under way.
+//! Taking jobs: as many as there are free permits, in one call with the ends of those that ran before.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::domain::Error;
 use crate::domain::jobs::Leased;
@@ -56,56 +55,36 @@ impl Worker {
         self.let_jobs_end().await;
     }
 
-    /// Takes as many jobs as there are free permits (at least one is waited for; more, where jobs are short and `more`
-    /// wait); true when there may be more. Short jobs end so fast that the permits gather while others start; of long ones
-    /// each permit that becomes free meanwhile takes for itself.
+    /// Leases as many jobs as there are free permits (at least one is waited for; more, where jobs are short and `more`
+    /// wait) and starts them; true when there may be more. Long jobs start by themselves: a permit that becomes free
+    /// meanwhile does not wait for their commit. Short ones end so fast that the permits gather while they start.
     async fn take_once(&self, more: bool) -> Result<bool, Error> {
         let short = self.running.mean_time() < SHORT_RUN;
-        let permits = tokio::select! {
+        let mut permits = tokio::select! {
             () = self.lifecycle.draining() => return Ok(false),
             permits = self.free_permits(more && short) => permits,
         };
-        let (leased, may_be_more) = oneshot::channel();
-        if short {
-            self.take_for(permits, leased).await;
-            return may_be_more.await.unwrap_or(Ok(false));
-        }
-        let worker = self.clone();
-        self.lifecycle.spawn("worker.start", async move {
-            worker.take_for(permits, leased).await;
-        });
-        tokio::select! {
-            biased;
-            may_be_more = may_be_more => may_be_more.unwrap_or(Ok(false)),
-            _ = self.permits.acquire() => Ok(true),
-        }
-    }
-
-    /// Takes a job for each of these permits; `leased` hears whether there may be more as soon as that is known.
-    async fn take_for(
-        &self,
-        mut permits: Vec<OwnedSemaphorePermit>,
-        leased: oneshot::Sender<Result<bool, Error>>,
-    ) {
         let wanted = permits.len();
-        let jobs = match self.jobs.lease(wanted, self.rules.lanes).await {
-            Ok(jobs) => jobs,
-            Err(error) => {
-                // Safe to ignore, here and below: the next call finds out.
-                let _ = leased.send(Err(error));
-                return;
-            }
-        };
-        let _ = leased.send(Ok(jobs.len() == wanted));
-        permits.truncate(jobs.len());
-        if !jobs.is_empty() {
-            self.start_leased(jobs, permits).await;
+        let leased = self.jobs.lease(wanted, self.rules.lanes).await?;
+        let more = leased.len() == wanted;
+        permits.truncate(leased.len());
+        if short {
+            self.start_leased(leased, permits).await;
+        } else {
+            let worker = self.clone();
+            self.lifecycle.spawn("worker.start", async move {
+                worker.start_leased(leased, permits).await;
+            });
         }
+        Ok(more)
     }
 
     /// Starts leased jobs with a permit for each. Their pages are looked up meanwhile, which has no effect. Where the
     /// database does not answer, the permits rest for a while.
     async fn start_leased(&self, leased: Vec<Leased>, permits: Vec<OwnedSemaphorePermit>) {
+        if leased.is_empty() {
+            return;
+        }
         let ids: Vec<JobId> = leased.iter().map(|leased| leased.job).collect();
         let (taken, mut sources) =
             tokio::join!(self.jobs.start(&leased), self.segmenters.sources(&ids));
