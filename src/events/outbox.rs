@@ -25,7 +25,7 @@ pub async fn stage(tx: &mut Tx, events: &[Event]) -> Result<(), Error> {
         return Ok(());
     }
     let rows: Vec<_> = events.iter().map(row).collect::<Result<_, _>>()?;
-    store::insert(tx, &rows).await
+    Ok(store::insert(tx, &rows).await?)
 }
 
 /// When the oldest event was staged that the log does not hold yet; none where it holds all.

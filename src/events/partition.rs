@@ -25,8 +25,8 @@ pub fn shard_of(key: &str) -> i64 {
 }
 
 /// The consumer lane of a key, below [`LANES`].
-pub fn lane_of(key: &str) -> usize {
-    (xxh3_64_with_seed(key.as_bytes(), LANE_SEED) % LANES) as usize
+pub fn lane_of(key: impl AsRef<[u8]>) -> usize {
+    (xxh3_64_with_seed(key.as_ref(), LANE_SEED) % LANES) as usize
 }
 
 /// 32-bit MurmurHash2 (Austin Appleby) with the seed of `org.apache.kafka.common.utils.Utils.murmur2`.
@@ -96,7 +96,7 @@ mod tests {
     fn the_keys_of_one_partition_use_every_lane_and_every_shard() {
         let keys = (0..4_000).map(|n| format!("key-{n}"));
         let one: Vec<_> = keys.filter(|key| partition_of(key, 12) == 3).collect();
-        let lanes: BTreeSet<_> = one.iter().map(|key| lane_of(key)).collect();
+        let lanes: BTreeSet<_> = one.iter().map(lane_of).collect();
         let shards: BTreeSet<_> = one.iter().map(|key| shard_of(key)).collect();
         assert_eq!((lanes.len(), shards.len()), (16, 8));
     }

@@ -18,12 +18,12 @@ use crate::settings::Settings;
 /// When a backend does not answer, the schema is not up to date, or a port is taken.
 pub async fn run(_args: RealtimeArgs, settings: Settings) -> anyhow::Result<ExitCode> {
     let started = start::open(settings, Role::Realtime).await?;
-    let ops = start::serve_ops(&started).await?;
     let (host, port) = (
         &started.app.settings.realtime.host,
         started.app.settings.realtime.port,
     );
     start::serve_public(&started, gateway(&started.app).routes(), host, port).await?;
+    let ops = start::serve_ops(&started).await?;
     start::announce(&started, ops);
     start::end(&started).await
 }

@@ -19,12 +19,12 @@ use crate::web;
 /// When a backend does not answer, the schema is not up to date, or a port is taken.
 pub async fn run(_args: ServeArgs, settings: Settings) -> anyhow::Result<ExitCode> {
     let started = start::open(settings, Role::Serve).await?;
-    let ops = start::serve_ops(&started).await?;
     let (host, port) = (
         &started.app.settings.http.host,
         started.app.settings.http.port,
     );
     start::serve_public(&started, routes(&started)?, host, port).await?;
+    let ops = start::serve_ops(&started).await?;
     start::announce(&started, ops);
     start::end(&started).await
 }

@@ -64,10 +64,10 @@ impl Running {
         let admin = administrator(&app).await?;
         let started = start::with_health(app, Role::Standalone);
         let worker = worker::watched_worker(&started)?;
-        let ops = start::serve_ops(&started).await?;
         let http = &started.app.settings.http;
         let routes = serve::routes(&started)?.merge(realtime::gateway(&started.app).routes());
         let address = start::serve_public(&started, routes, &http.host, http.port).await?;
+        let ops = start::serve_ops(&started).await?;
         started.app.start_relay();
         worker::start_worker(&started.app, &worker)?;
         consumers::start(&started.app)?;

@@ -152,7 +152,8 @@ fn pinged<E: std::fmt::Display>(answer: Result<(), E>) -> Result<Value, String> 
         .map_err(|error| error.to_string())
 }
 
-/// Serves the operator listener: probes with details and metrics.
+/// Serves the operator listener: probes with details and metrics. After the public one, where a role has that: who finds the
+/// process ready here sends it requests there.
 ///
 /// # Errors
 /// When the port is taken.

@@ -4,6 +4,7 @@
 //! * `take`: claims as many jobs as there are free permits, and tells the queue which have ended.
 //! * `suspects`: jobs that may have killed a process run alone.
 //! * `running`: what runs here now, and how to interrupt it.
+//! * `place`: the permit of a run.
 //! * `segmenters`: who finds the objects, here or behind HTTP.
 //! * `consumers`: the consumer groups of the event log.
 //! * `deliveries`: sends events to webhooks.
@@ -11,6 +12,7 @@
 
 pub mod consumers;
 mod deliveries;
+mod place;
 mod running;
 mod segmenters;
 mod suspects;
@@ -38,7 +40,8 @@ pub use deliveries::Deliveries;
 pub use segmenters::{Pages, Segmenters, Surroundings};
 pub use upkeep::Upkeep;
 
-use running::{Interrupt, Place, Run, Running};
+use place::Place;
+use running::{Interrupt, Run, Running};
 use segmenters::{NoResult, Source};
 use suspects::Suspects;
 
@@ -180,7 +183,7 @@ impl Worker {
         let worker = self.clone();
         self.lifecycle.spawn("worker.job", async move {
             worker.run(&claimed, source, &run).await;
-            run.give_up();
+            run.place().give_up();
             worker.running.end(&claimed);
         });
     }

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use crate::domain::jobs::Leased;
 
 use super::Worker;
-use super::running::Place;
+use super::place::Place;
 
 /// The suspects that wait here. Clones share them.
 #[derive(Debug, Clone, Default)]

@@ -12,7 +12,8 @@ use crate::kit::id::JobId;
 use crate::kit::retry::Backoff;
 
 use super::Worker;
-use super::running::{Interrupt, Place};
+use super::place::Place;
+use super::running::Interrupt;
 
 /// Waits after a claim that failed because a service is away.
 const CLAIM_BACKOFF: Backoff = Backoff {
@@ -173,7 +174,7 @@ impl Worker {
     }
 
     async fn tell_ends(&self) {
-        if let Err(error) = self.jobs.take(0, self.rules.lanes).await {
+        if let Err(error) = self.jobs.lease(0, self.rules.lanes).await {
             tracing::warn!(%error, "jobs that ended leave the queue when their leases run out: {error}");
         }
     }

@@ -8,7 +8,6 @@ use spheroctl::db::{execute, on_tx, run_tx};
 use spheroctl::domain::Error;
 use spheroctl::domain::jobs::{Failure, JobError};
 use spheroctl::files::file_key;
-use spheroctl::queue::Lane;
 
 use crate::support::app::{
     Person, TestApp, start, start_without_worker, start_without_worker_with, text,
@@ -166,7 +165,7 @@ async fn many_are_replayed_at_once_or_none() {
     let rest = send("rest", json!({ "ids": jobs[2..] })).await;
     assert_eq!(ids(&rest.json().await.unwrap()), jobs[2..]);
     // The queue was offered them, and their attempts rise.
-    let claimed = test.app.jobs.take(10, &Lane::ALL).await.unwrap().claimed;
+    let claimed = test.claim(10).await;
     assert_eq!(claimed.len(), 5);
     assert!(claimed.iter().all(|claimed| claimed.job.attempt == 2));
     assert!(claimed.iter().all(|claimed| claimed.job.failures == 0));
@@ -368,7 +367,7 @@ async fn dead_jobs_of(test: &TestApp, person: &Person, count: usize) -> (String,
         .header("idempotency-key", unique_prefix())
         .json(&json!({ "jobs": jobs }));
     let made: Value = request.send().await.unwrap().json().await.unwrap();
-    let claimed = test.app.jobs.take(count, &Lane::ALL).await.unwrap().claimed;
+    let claimed = test.claim(count).await;
     assert_eq!(claimed.len(), count);
     for claimed in &claimed {
         let failure = Failure {
@@ -381,7 +380,7 @@ async fn dead_jobs_of(test: &TestApp, person: &Person, count: usize) -> (String,
         test.app.jobs.fail(claimed, &failure).await.unwrap();
     }
     // As a worker does with its next claim: the queue hears that they have ended.
-    test.app.jobs.take(0, &Lane::ALL).await.unwrap();
+    test.claim(0).await;
     let mut made = ids(&made);
     made.sort();
     (project, made)

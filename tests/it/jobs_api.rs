@@ -7,7 +7,6 @@ use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
 use spheroctl::kit::clock::{Clock, SystemClock};
-use spheroctl::queue::Lane;
 
 use crate::support::app::{
     TestApp, start, start_with, start_without_worker, start_without_worker_with, text,
@@ -209,7 +208,7 @@ async fn a_job_that_was_stopped_runs_again_on_wish() {
         (&json!("queued"), &json!(false))
     );
     assert_eq!(again["finished_at"], Value::Null);
-    let claimed = test.app.jobs.take(5, &Lane::ALL).await.unwrap().claimed;
+    let claimed = test.claim(5).await;
     assert_eq!(claimed.len(), 1, "the queue was offered it");
     let twice = post(token, "retry", "r").await.unwrap();
     assert_eq!(twice.headers()["idempotent-replayed"], "true");
@@ -272,7 +271,7 @@ async fn a_job_for_later_is_not_run_before() {
     };
     let later: Value = at("later", 1).await.unwrap().json().await.unwrap();
     let past: Value = at("past", -1).await.unwrap().json().await.unwrap();
-    let claimed = test.app.jobs.take(5, &Lane::ALL).await.unwrap().claimed;
+    let claimed = test.claim(5).await;
     let claimed: Vec<String> = claimed.iter().map(|run| run.job.id.to_string()).collect();
     assert_eq!(claimed, [text(&past["id"])]);
     let path = format!("/api/v1/jobs/{}", text(&later["id"]));

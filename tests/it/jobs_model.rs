@@ -152,7 +152,7 @@ impl World {
             Step::Fail(worker, run) => self.fail(worker, run).await,
             Step::HandBack(worker, run) => self.hand_back(worker, run).await,
             Step::Tell(worker) => {
-                let told = self.workers[worker].jobs.take(0, &Lane::ALL).await;
+                let told = self.workers[worker].jobs.lease(0, &Lane::ALL).await;
                 assert!(told.expect("an answer").is_empty());
             }
             Step::Crash(worker) => self.workers[worker] = self.worker(worker),
@@ -180,11 +180,9 @@ impl World {
 
     async fn claim(&mut self, number: usize, count: usize) {
         let worker = &mut self.workers[number];
-        let taken = worker
-            .jobs
-            .take(count, &Lane::ALL)
-            .await
-            .expect("an answer");
+        let leased = worker.jobs.lease(count, &Lane::ALL).await;
+        let leased = leased.expect("an answer");
+        let taken = worker.jobs.start(&leased).await.expect("an answer");
         let priorities: Vec<u8> = taken.claimed.iter().map(|run| run.job.priority).collect();
         assert!(priorities.is_sorted_by(|a, b| a >= b), "{priorities:?}");
         worker.runs.extend(taken.claimed);

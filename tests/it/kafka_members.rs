@@ -5,8 +5,8 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
-use spheroctl::events::log::Error;
 use spheroctl::events::log::kafka::KafkaLog;
+use spheroctl::events::log::{Delivered, Error};
 use spheroctl::settings;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout};
@@ -14,7 +14,7 @@ use tokio::process::{Child, ChildStdin, ChildStdout};
 use crate::conformance::event_log::backend::{Backend, kafka, records};
 use crate::conformance::event_log::reader::{DEADLINE, Reader, turns};
 use crate::support::process::this_test;
-use crate::support::services;
+use crate::support::{eventually, services};
 
 /// Tells the member process which prefix its topics and group have.
 const PREFIX: &str = "SPHEROCTL_TEST_MEMBER_PREFIX";
@@ -51,6 +51,30 @@ async fn a_frozen_members_commit_is_fenced_when_it_thaws() {
     assert!(lag.is_empty(), "the zombie's position counts: {lag:?}");
     first.close().await;
     other.child.kill().await.expect("a kill");
+}
+
+/// Who handles a record takes it apart, which may be when the member has gone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_in_hand_is_read_after_its_member_has_left() {
+    let backend = Backend::kafka().await;
+    backend.topic("t", 1).await;
+    let log = backend.open("a");
+    log.append(records("t", 2, 2)).await;
+    let mut member = log.subscribe("g", &["t"]).await.expect("joining a group");
+    while !matches!(member.next().await, Ok(Delivered::Record(_))) {}
+    let mut second = None;
+    eventually("the second is at hand", DEADLINE, async || {
+        member.at_hand(&mut |record| second.replace(record).is_some());
+        second.is_some()
+    })
+    .await;
+    let second = second.expect("seen above");
+    let reading = async {
+        assert_eq!((second.key(), second.offset()), (b"k1".as_slice(), 1));
+        assert_eq!(second.read().value, "1");
+    };
+    let (left, ()) = tokio::join!(member.close(), reading);
+    left.expect("leaving a group");
 }
 
 /// The other process. Without its variable it has nothing to do.

@@ -6,7 +6,6 @@ use chrono::{DateTime, Utc};
 use reqwest::Method;
 use serde_json::{Value, json};
 use spheroctl::domain::jobs::{Claimed, Failure, Figures, Finished, JobError};
-use spheroctl::queue::Lane;
 use spheroctl::segment::Segmentation;
 
 use crate::support::app::{TestApp, start, start_without_worker_with, text};
@@ -33,17 +32,10 @@ async fn each_job_is_counted_where_it_stands() {
     for priority in [7, 7, 7, 7, 7, 2, 2] {
         submit(&test, &image, priority).await;
     }
-    let mut claimed = test.app.jobs.take(3, &Lane::ALL).await.unwrap().claimed;
+    let mut claimed = test.claim(3).await;
     fail(&test, &claimed.remove(0), true).await;
     fail(&test, &claimed.remove(0), false).await;
-    let done = test
-        .app
-        .jobs
-        .take(1, &Lane::ALL)
-        .await
-        .unwrap()
-        .claimed
-        .remove(0);
+    let done = test.claim(1).await.remove(0);
     let nothing_found = Finished {
         claimed: done,
         result: empty_result(),
@@ -120,7 +112,7 @@ async fn a_waiting_job_says_its_place_and_when_it_may_start() {
             "nothing ended yet"
         );
     }
-    let claimed = test.app.jobs.take(1, &Lane::ALL).await.unwrap().claimed;
+    let claimed = test.claim(1).await;
     let running = job_of(&test, &high).await;
     assert_eq!(running["status"], "running");
     assert!(running.get("position").is_none(), "{running}");
@@ -135,7 +127,7 @@ async fn a_waiting_job_says_its_place_and_when_it_may_start() {
     assert!(start_of(&first) > test.app.clock.now());
     assert!(start_of(&first) < start_of(&second));
     // One that is not due yet starts when it is.
-    let claimed = test.app.jobs.take(1, &Lane::ALL).await.unwrap().claimed;
+    let claimed = test.claim(1).await;
     fail(&test, &claimed[0], false).await;
     let delayed = job_of(&test, &low).await;
     assert_eq!(

@@ -118,8 +118,10 @@ fn log(product: &Product) -> KafkaLog {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_role_says_that_it_is_ready_and_ends_when_told() {
     let product = Product::scaled(&[]).await;
-    for role in ["serve", "worker", "realtime"] {
+    for role in ["serve", "worker", "realtime", "standalone"] {
         let mut process = product.start(role, &[]).await;
+        // Ready before its own port is open, it would be sent requests that nobody takes.
+        assert_eq!(process.listeners().last().unwrap(), "ops.http", "{role}");
         assert_eq!(process.probe("/livez").await, Some(200), "{role}");
         assert_eq!(process.probe("/metrics").await, Some(200), "{role}");
         process.signal(rustix::process::Signal::TERM);

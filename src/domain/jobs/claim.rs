@@ -65,15 +65,6 @@ pub enum Hold {
 }
 
 impl Jobs {
-    /// [`Jobs::lease`] and [`Jobs::start`].
-    ///
-    /// # Errors
-    /// As they.
-    pub async fn take(&self, limit: usize, lanes: &[Lane]) -> Result<Taken, Error> {
-        let leased = self.lease(limit, lanes).await?;
-        self.start(&leased).await
-    }
-
     /// Tells the queue which jobs have ended here, and leases at most `limit` due jobs of these lanes: they are to be
     /// started.
     ///

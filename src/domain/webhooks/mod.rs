@@ -187,6 +187,8 @@ fn checked_events(events: &[String]) -> Result<Vec<String>, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::events::types::MemberRemoved;
+    use crate::kit::clock::SystemClock;
 
     #[test]
     fn addresses_without_host_or_with_passwords_are_refused() {
@@ -205,6 +207,35 @@ mod tests {
             let error = checked_url(bad).unwrap_err().to_string();
             assert!(error.starts_with("/url: "), "{bad}: {error}");
         }
+    }
+
+    #[test]
+    fn an_event_goes_to_the_webhooks_of_its_project_that_want_it() {
+        let removed = MemberRemoved {
+            user_id: UserId::new(&SystemClock),
+            project_id: ProjectId::new(&SystemClock),
+        };
+        let of_project = |project, events: &[&str]| Webhook {
+            id: WebhookId::new(&SystemClock),
+            project,
+            url: "https://example.org".to_owned(),
+            events: events.iter().map(ToString::to_string).collect(),
+            created_by: removed.user_id,
+            created_at: SystemClock.now(),
+            disabled_at: None,
+        };
+        let (ours, other) = (removed.project_id, ProjectId::new(&SystemClock));
+        let event = Event::new(Fact::MemberRemoved(removed.clone()), &SystemClock);
+        assert!(of_project(ours, &[]).wants(&event));
+        assert!(of_project(ours, &["job.dead", event.fact.kind()]).wants(&event));
+        assert!(!of_project(ours, &["job.dead"]).wants(&event));
+        assert!(!of_project(other, &[]).wants(&event));
+        let disabled_at = Some(SystemClock.now());
+        let disabled = Webhook {
+            disabled_at,
+            ..of_project(ours, &[])
+        };
+        assert!(!disabled.wants(&event));
     }
 
     #[test]

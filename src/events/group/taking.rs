@@ -6,13 +6,13 @@ use std::sync::Arc;
 use super::core::Core;
 use super::serve::{self, LaneOf};
 use super::slot::Slot;
-use crate::events::log::{Partition, Record};
+use crate::events::log::{Fetched, Partition};
 
 /// Records that are taken from the stream at once, before anything else has its turn.
-const AT_HAND_MAX: usize = 256;
+const AT_HAND_MAX: usize = 512;
 
 /// Of these, after how many their lanes are served, beside the taking of the next: fuller batches than one by one.
-const SERVED_AT_ONCE: usize = 128;
+const SERVED_AT_ONCE: usize = 256;
 
 /// Records that are taken at once.
 #[derive(Debug)]
@@ -39,9 +39,11 @@ impl<'r> Taking<'r> {
     }
 
     /// Begins a record; answers whether another may follow it: no window is full.
-    pub fn begin(&mut self, record: Record) -> bool {
-        let last = self.last.filter(|slot| slot.partition == *record.partition);
-        self.last = last.or_else(|| self.slots.get(&*record.partition));
+    pub fn begin(&mut self, record: Box<dyn Fetched>) -> bool {
+        let last = self
+            .last
+            .filter(|slot| slot.partition == **record.partition());
+        self.last = last.or_else(|| self.slots.get(&**record.partition()));
         let is_full = self.last.is_some_and(|slot| {
             let taken = slot.take_in(record);
             let lane = taken.unserved.map(|lane| (slot.clone(), lane));

@@ -5,11 +5,13 @@
 
 mod admin;
 mod assignment;
+mod client;
 mod config;
 mod context;
 mod failure;
 mod inspect;
 mod member;
+mod message;
 mod producer;
 
 use std::collections::{BTreeMap, HashMap};

@@ -6,6 +6,7 @@
 //! * *position*: per partition; the offset of the next record to read. Committing position 7 says that 0 to 6 are done.
 //! * *group*: readers that share the partitions of their topics; each partition has one reader at a time.
 
+mod fetched;
 mod headers;
 pub mod kafka;
 pub mod sqlite;
@@ -19,6 +20,7 @@ use bytes::Bytes;
 
 use crate::db;
 
+pub use fetched::Fetched;
 pub use headers::Headers;
 
 /// Largest record in bytes: key, value and headers. Below the 1,048,588 that brokers take by default, batch overhead
@@ -242,7 +244,7 @@ pub trait Subscription: Send + std::fmt::Debug {
 
     /// Gives the next records that are at hand to `take`, without a wait, for as long as it answers that it takes more.
     /// Else [`Subscription::next`] has to be asked.
-    fn at_hand(&mut self, take: &mut (dyn FnMut(Record) -> bool + Send)) {
+    fn at_hand(&mut self, take: &mut (dyn FnMut(Box<dyn Fetched>) -> bool + Send)) {
         let _ = take;
     }
 

@@ -6,7 +6,6 @@ use serde::Serialize;
 use sqlx::types::Json;
 
 use crate::db::{self, Dialect, Tx, batch, execute, on_tx, write_rows};
-use crate::events::Error;
 use crate::events::log::Headers;
 use crate::kit::id::EventId;
 
@@ -62,11 +61,7 @@ const INSERT_SQLITE: &str = "\
         value -> 'headers', unhex(value ->> 'payload'), value ->> 'created_at'
     from json_each($1) order by json_each.key";
 
-pub async fn insert(tx: &mut Tx, rows: &[NewRow]) -> Result<(), Error> {
-    write(tx, rows).await.map_err(Error::from)
-}
-
-async fn write(tx: &mut Tx, rows: &[NewRow]) -> Result<(), db::Error> {
+pub async fn insert(tx: &mut Tx, rows: &[NewRow]) -> Result<(), db::Error> {
     write_rows!(tx, INSERT_POSTGRES, INSERT_SQLITE, rows, |row| [
         row.id,
         row.shard,

@@ -18,7 +18,7 @@ use crate::kit::id::JobId;
 use crate::segment::remote::{Page, WholeFile};
 use crate::segment::{self, Format, Parameters, Raster, SegmentError};
 
-use super::super::running::Place;
+use super::super::place::Place;
 
 /// Files of at most this size are read ahead and kept in memory while their job runs.
 const SMALL_FILE_BYTES: u64 = 1 << 20;

@@ -23,7 +23,7 @@ IN_FLIGHT = 64
 RATE_PER_S = 500
 LATENCY_S = 20
 # What runs at once, for how long, on a service that takes so long for a call.
-RUNNING, PERMITS_S, SERVICE_S = (1, 2, 4, 8, 16), 10, 0.1
+RUNNING, PERMITS_S, SERVICE_S = (1, 2, 4, 8, 16), 30, 0.1
 # What is sent together then: the first jobs run while the others are still being submitted.
 PERMITS_BATCH = 100
 # Worker processes, and what each runs at once.

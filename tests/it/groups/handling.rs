@@ -100,21 +100,21 @@ pub async fn an_outage_uses_no_attempts(world: &World) {
 
 /// One key: its lane is slow, and its window is full for longer than a second, so that reading is paused and resumed.
 pub async fn slow_handlers_fill_the_window_and_all_is_done(world: &World) {
-    let sent = events(1, 700);
+    let sent = events(1, 1_600);
     world.append(records(&sent)).await;
     let auditor = Auditor {
-        takes: Duration::from_millis(10),
+        takes: Duration::from_millis(3),
         ..Auditor::default()
     };
     let process = world.run("a", auditor.shared());
     eventually("reading is paused", DEADLINE, async || {
         let figures = process.figures();
         let most = figures.partitions.iter().map(|it| it.in_flight).max();
-        assert!(most.is_none_or(|most| most <= 256), "{most:?} in flight");
+        assert!(most.is_none_or(|most| most <= 1_024), "{most:?} in flight");
         figures.partitions.iter().any(|it| it.paused)
     })
     .await;
-    world.caught_up(700).await;
+    world.caught_up(1_600).await;
     process.end().await;
     audit(&world.db, &sent).await;
 }

@@ -1,10 +1,12 @@
 //! A server of the embedded backends inside the test's own process: its own folder, free ports, gone with its value.
 
 use spheroctl::app::App;
+use spheroctl::domain::jobs::Claimed;
 use spheroctl::domain::users::{self, NewUser, Role};
 use spheroctl::kit::clock::SystemClock;
 use spheroctl::kit::id::UserId;
 use spheroctl::kit::lifecycle::Lifecycle;
+use spheroctl::queue::Lane;
 use spheroctl::roles::standalone::Running;
 use spheroctl::roles::{serve, start};
 use spheroctl::settings::{self, Settings, Sources};
@@ -110,6 +112,13 @@ impl TestApp {
             id,
             token: token(&self.app, id).await,
         }
+    }
+
+    /// Takes at most so many jobs as a worker does, and tells the queue which have ended.
+    pub async fn claim(&self, limit: usize) -> Vec<Claimed> {
+        let leased = self.app.jobs.lease(limit, &Lane::ALL).await;
+        let taken = self.app.jobs.start(&leased.expect("an answer")).await;
+        taken.expect("an answer").claimed
     }
 
     /// A request without credentials.

@@ -119,6 +119,14 @@ impl Process {
         format!("http://{}", line["address"].as_str().expect("an address"))
     }
 
+    /// The listeners that the log tells of, in the order in which they opened.
+    pub fn listeners(&self) -> Vec<String> {
+        let lines = self.lines().into_iter();
+        lines
+            .filter_map(|line| Some(line["listener"].as_str()?.to_owned()))
+            .collect()
+    }
+
     /// The log's lines.
     pub fn lines(&self) -> Vec<Value> {
         let text = std::fs::read_to_string(&self.log).expect("the log");

@@ -7,7 +7,7 @@ use super::super::slot::Slot;
 use super::ready::LaneOf;
 use super::rollback::Rollback;
 use crate::events::dead_letters::REPLAYED_FROM;
-use crate::events::log::Record;
+use crate::events::log::{Fetched, Record};
 use crate::events::{Error, Event};
 
 /// What was taken from a lane at once.
@@ -23,11 +23,11 @@ pub struct Batch {
 }
 
 impl Batch {
-    pub fn new((slot, lane): LaneOf, records: Vec<Record>) -> Self {
+    pub fn new((slot, lane): LaneOf, records: Vec<Box<dyn Fetched>>) -> Self {
         Self {
             slot,
             lane,
-            items: items(records),
+            items: items(records.into_iter().map(|record| record.read())),
             rollback: None,
             failure: None,
         }
@@ -64,7 +64,7 @@ impl Item {
 }
 
 /// The records in order; of an event that stands there twice, the first with both offsets.
-fn items(records: Vec<Record>) -> Vec<Item> {
+fn items(records: impl ExactSizeIterator<Item = Record>) -> Vec<Item> {
     let mut items: Vec<Item> = Vec::with_capacity(records.len());
     for record in records {
         let event = Event::from_record(&record);
@@ -119,7 +119,7 @@ mod tests {
         let mut broken = record(3, &two);
         broken.headers = Headers::default();
         let records = vec![record(1, &one), record(2, &two), broken, record(4, &one)];
-        let offsets: Vec<_> = items(records)
+        let offsets: Vec<_> = items(records.into_iter())
             .iter()
             .map(|it| it.offsets().collect::<Vec<_>>())
             .collect();

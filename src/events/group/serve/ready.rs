@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 
 use super::super::handler::Effect;
 use super::super::slot::Slot;
-use crate::events::log::Record;
+use crate::events::log::Fetched;
 
 /// Events that share a transaction at most.
 const TRANSACTION_MAX: usize = 128;
@@ -35,7 +35,7 @@ struct State {
 #[derive(Debug)]
 pub struct Round {
     /// Records of a lane each.
-    pub taken: Vec<(LaneOf, Vec<Record>)>,
+    pub taken: Vec<(LaneOf, Vec<Box<dyn Fetched>>)>,
     /// Lanes are left and there is room for one more server: the caller starts it.
     pub starts_server: bool,
 }
@@ -111,7 +111,7 @@ mod tests {
     use futures::FutureExt;
 
     use super::*;
-    use crate::events::log::{Headers, Partition};
+    use crate::events::log::{Headers, Partition, Record};
     use crate::events::partition::lane_of;
 
     /// A slot in which each of the first lanes holds so many records.
@@ -119,15 +119,17 @@ mod tests {
         let topic = "t".to_owned();
         let partition = Partition { topic, number: 0 };
         let slot = Arc::new(Slot::new(partition.clone()));
-        let record = |lane, offset| Record {
-            partition: partition.clone().into(),
-            offset,
-            timestamp_ms: 0,
-            key: (0..)
-                .map(|n| format!("k{n}"))
-                .find(|key| lane_of(key) == lane),
-            headers: Headers::default(),
-            value: bytes::Bytes::new(),
+        let record = |lane, offset| -> Box<dyn Fetched> {
+            Box::new(Record {
+                partition: partition.clone().into(),
+                offset,
+                timestamp_ms: 0,
+                key: (0..)
+                    .map(|n| format!("k{n}"))
+                    .find(|key| lane_of(key) == lane),
+                headers: Headers::default(),
+                value: bytes::Bytes::new(),
+            })
         };
         let lanes = (0..lanes).flat_map(|lane| std::iter::repeat_n(lane, records));
         let taken = (0..)

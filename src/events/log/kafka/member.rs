@@ -6,17 +6,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures::{FutureExt, StreamExt};
 use rdkafka::consumer::{CommitMode, Consumer, StreamConsumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, Message};
+use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::{Offset, TopicPartitionList};
 
+use super::client::Client;
 use super::config::Names;
 use super::context::{GroupContext, Rebalance};
 use super::failure::{of_commit, unavailable};
 use super::inspect::record;
-use crate::events::log::{Delivered, Error, Partition, Record, Subscription};
+use super::message::{Held, Message};
+use crate::events::log::{Delivered, Error, Fetched, Partition, Subscription};
 
 /// Longest wait for a commit's answer, 8 s.
 const COMMIT_MAX: Duration = Duration::from_secs(8);
@@ -30,7 +31,7 @@ pub struct Member {
     names: Names,
     group: String,
     /// `None` only once it is closing.
-    consumer: Option<Arc<StreamConsumer<GroupContext>>>,
+    client: Option<Arc<Client>>,
     held: BTreeSet<Arc<Partition>>,
     /// What was announced as revoked; given up by the next call.
     releasing: Option<TopicPartitionList>,
@@ -60,15 +61,15 @@ impl Member {
         Ok(Self {
             names: names.clone(),
             group: group.to_owned(),
-            consumer: Some(Arc::new(consumer)),
+            client: Some(Arc::new(Client::new(consumer))),
             held: BTreeSet::new(),
             releasing: None,
             failed: None,
         })
     }
 
-    fn consumer(&self) -> Result<&Arc<StreamConsumer<GroupContext>>, Error> {
-        self.consumer
+    fn client(&self) -> Result<&Arc<Client>, Error> {
+        self.client
             .as_ref()
             .ok_or_else(|| unavailable("the member is closed"))
     }
@@ -79,7 +80,7 @@ impl Member {
             for partition in self.partitions(&list) {
                 self.held.remove(&partition);
             }
-            self.consumer()?
+            self.client()?
                 .incremental_unassign(&list)
                 .map_err(unavailable)?;
         }
@@ -92,7 +93,7 @@ impl Member {
         match rebalance {
             Rebalance::Assign(list) => {
                 let partitions = self.partitions(&list);
-                self.consumer()?
+                self.client()?
                     .incremental_assign(&list)
                     .map_err(unavailable)?;
                 self.held.extend(partitions.iter().cloned().map(Arc::new));
@@ -161,21 +162,21 @@ impl Member {
         Ok(list)
     }
 
-    /// Hands the consumer over to be closed: from now on rebalances are carried out by the callback.
-    fn closing(&mut self) -> Option<Arc<StreamConsumer<GroupContext>>> {
+    /// Hands the client over to be closed: from now on rebalances are carried out by the callback.
+    fn closing(&mut self) -> Option<Arc<Client>> {
         let releasing = self.releasing.take();
-        let consumer = self.consumer.take()?;
-        consumer.context().close();
+        let client = self.client.take()?;
+        client.context().close();
         if let Some(list) = releasing {
-            answer(&consumer.incremental_unassign(&list));
+            answer(&client.incremental_unassign(&list));
         }
-        while let Some(rebalance) = consumer.context().take() {
+        while let Some(rebalance) = client.context().take() {
             answer(&match rebalance {
-                Rebalance::Assign(list) => consumer.incremental_assign(&list),
-                Rebalance::Revoke { partitions, .. } => consumer.incremental_unassign(&partitions),
+                Rebalance::Assign(list) => client.incremental_assign(&list),
+                Rebalance::Revoke { partitions, .. } => client.incremental_unassign(&partitions),
             });
         }
-        Some(consumer)
+        Some(client)
     }
 }
 
@@ -187,8 +188,8 @@ impl Subscription for Member {
             return Err(error);
         }
         loop {
-            let consumer = self.consumer()?.clone();
-            if let Some(rebalance) = consumer.context().take() {
+            let client = self.client()?.clone();
+            if let Some(rebalance) = client.context().take() {
                 if let Some(delivered) = self.carry_out(rebalance)? {
                     return Ok(delivered);
                 }
@@ -196,8 +197,8 @@ impl Subscription for Member {
             }
             let received = tokio::select! {
                 biased;
-                () = consumer.context().noted() => continue,
-                received = consumer.recv() => received,
+                () = client.context().noted() => continue,
+                received = client.recv() => received,
             };
             match received {
                 Ok(message) => {
@@ -210,26 +211,25 @@ impl Subscription for Member {
         }
     }
 
-    fn at_hand(&mut self, take: &mut (dyn FnMut(Record) -> bool + Send)) {
-        let Some(consumer) = &self.consumer else {
+    fn at_hand(&mut self, take: &mut (dyn FnMut(Box<dyn Fetched>) -> bool + Send)) {
+        let Some(client) = &self.client else {
             return;
         };
-        if self.releasing.is_some() || consumer.context().has_noted() {
+        if self.releasing.is_some() || client.context().has_noted() {
             return;
         }
-        // One for all of them: each has a place among the consumer's wakers. A rebalance ends it as an empty queue does.
-        let (mut stream, mut last) = (consumer.stream(), None);
+        let mut last = None;
+        // A rebalance ends it as an empty queue does.
         let failed = loop {
-            match stream.next().now_or_never().flatten() {
-                None => return,
-                Some(Err(error)) => break error,
-                Some(Ok(message)) => {
-                    last = self.held_of(&message, last);
-                    let record = last.clone().map(|partition| record(partition, &message));
-                    if record.is_some_and(|record| !take(record)) {
-                        return;
-                    }
-                }
+            let held = match Held::at_hand(client) {
+                Ok(held) => held,
+                Err(None) => return,
+                Err(Some(error)) => break error,
+            };
+            last = self.held_of(held.message(), last);
+            let message = last.clone().map(|partition| Message { partition, held });
+            if message.is_some_and(|message| !take(Box::new(message))) {
+                return;
             }
         };
         self.failed = self.judge(&failed).err();
@@ -237,18 +237,18 @@ impl Subscription for Member {
 
     fn pause(&mut self, partitions: &[Partition]) -> Result<(), Error> {
         let list = self.list_of_held(partitions);
-        self.consumer()?.pause(&list).map_err(unavailable)
+        self.client()?.pause(&list).map_err(unavailable)
     }
 
     fn resume(&mut self, partitions: &[Partition]) -> Result<(), Error> {
         let list = self.list_of_held(partitions);
-        self.consumer()?.resume(&list).map_err(unavailable)
+        self.client()?.resume(&list).map_err(unavailable)
     }
 
     async fn commit(&mut self, positions: &[(Partition, i64)]) -> Result<(), Error> {
         let list = self.list(positions)?;
-        let consumer = self.consumer()?.clone();
-        let commit = move || consumer.commit(&list, CommitMode::Sync);
+        let client = self.client()?.clone();
+        let commit = move || client.commit(&list, CommitMode::Sync);
         let answer = tokio::time::timeout(COMMIT_MAX, tokio::task::spawn_blocking(commit)).await;
         let Ok(answer) = answer else {
             return Err(unavailable(format!(
@@ -264,16 +264,13 @@ impl Subscription for Member {
     }
 
     async fn close(mut self: Box<Self>) -> Result<(), Error> {
-        let Some(consumer) = self.closing() else {
+        let Some(client) = self.closing() else {
             return Ok(());
         };
-        let closed = tokio::task::spawn_blocking(move || drop(consumer));
-        match tokio::time::timeout(CLOSE_MAX, closed).await {
-            Ok(outcome) => outcome.map_err(unavailable),
-            Err(_) => Err(unavailable(format!(
-                "the member did not close in {CLOSE_MAX:?}"
-            ))),
-        }
+        let closed = client.closed().clone();
+        drop(client);
+        let in_time = tokio::time::timeout(CLOSE_MAX, closed.cancelled()).await;
+        in_time.map_err(|_| unavailable(format!("the member did not close in {CLOSE_MAX:?}")))
     }
 }
 
@@ -297,16 +294,8 @@ impl Member {
 }
 
 impl Drop for Member {
-    /// Closing blocks, so that a member that was not closed is closed on a thread of its own, for which nobody waits.
     fn drop(&mut self) {
-        if let Some(consumer) = self.closing() {
-            let closed = std::thread::Builder::new()
-                .name("kafka-close".to_owned())
-                .spawn(move || drop(consumer));
-            if let Err(error) = closed {
-                tracing::warn!(%error, "no thread to close a Kafka member: {error}");
-            }
-        }
+        self.closing();
     }
 }
 
