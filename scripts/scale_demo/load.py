@@ -48,10 +48,17 @@ class Load:
     def run_for(self, seconds):
         time.sleep(seconds)
 
-    def until(self, requests, limit_s):
+    def until_answered(self, requests, limit_s):
         """Until so many were answered since the beginning, at most for the limit."""
+        self.until(lambda: self.answered() >= requests, limit_s)
+
+    def until_answered_by(self, instances, limit_s):
+        """Until each of them has answered, at most for the limit."""
+        self.until(lambda: all(any(client.seen.by_instance[name] for client in self.clients) for name in instances), limit_s)
+
+    def until(self, happened, limit_s):
         deadline = time.monotonic() + limit_s
-        while self.answered() < requests and time.monotonic() < deadline:
+        while not happened() and time.monotonic() < deadline:
             time.sleep(LOOK_S)
 
     def answered(self):

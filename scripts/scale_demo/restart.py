@@ -22,7 +22,7 @@ def run(stand):
                 codes.append(restart(found, stand.copies, copy))
         found.row("restarted", f"{len(codes)} copies, {pressure.answered():,} requests by then")
         pressure.run_for(stand.seconds / 4)
-        pressure.until(stand.requests, ENOUGH_LIMIT_S)
+        pressure.until_answered(stand.requests, ENOUGH_LIMIT_S)
     found.requests = pressure.requests()
     found.figures["restarted"] = len(codes)
     found.expect_unnoticed(stand.requests)

@@ -178,12 +178,13 @@ async fn stay_out(core: &Core, state: GroupState, drain: &CancellationToken) {
 }
 
 async fn watch_lag(core: &Core, drain: &CancellationToken) {
-    let mut looks = 0_u32;
+    let mut until_topics = 0;
     loop {
-        if looks.is_multiple_of(TOPICS_EVERY) {
-            look_at_topics(core).await;
+        if until_topics == 0 {
+            let looked = look_at_topics(core).await;
+            until_topics = if looked { TOPICS_EVERY } else { 1 };
         }
-        looks = looks.wrapping_add(1);
+        until_topics -= 1;
         tokio::select! {
             () = drain.cancelled() => return,
             () = tokio::time::sleep(LAG_INTERVAL) => {}
@@ -196,13 +197,14 @@ async fn watch_lag(core: &Core, drain: &CancellationToken) {
 }
 
 /// A topic with more partitions than before is read to its end, but its keys have moved: that is told for as long as it is
-/// so, never mended in silence.
-async fn look_at_topics(core: &Core) {
+/// so, never mended in silence. Answers whether there was something to see.
+async fn look_at_topics(core: &Core) -> bool {
     let wanted = topics::with_twins(core.handler.topics());
     let states = match core.log.ensure_topics(&wanted, true).await {
         Ok(states) => states,
         Err(error) => {
-            return tracing::debug!(group = core.name(), %error, "the topics were not looked at: {error}");
+            tracing::debug!(group = core.name(), %error, "the topics were not looked at: {error}");
+            return false;
         }
     };
     let found = wanted.iter().zip(states).map(|(topic, state)| {
@@ -214,4 +216,5 @@ async fn look_at_topics(core: &Core) {
     });
     core.groups
         .note_partitions(core.name(), &found.collect::<Vec<_>>());
+    true
 }

@@ -13,7 +13,7 @@ use crate::support::eventually;
 async fn a_topic_that_has_grown_is_told_and_read_to_its_end() {
     let world = World::kafka().await;
     grow(&world, PARTITIONS as usize + 1).await;
-    // Opened anew: what knew the topic before learns of it within a minute.
+    // Opened anew: what knew the topic before learns of it within minutes.
     let world = world.with(world.settings.clone());
     let sent = events(40, 5);
     let process = world.run("a", Auditor::default().shared());
@@ -47,4 +47,9 @@ async fn grow(world: &World, partitions: usize) {
     for outcome in done.expect("an answer") {
         outcome.expect("the topic grows");
     }
+    eventually("the brokers tell of it", DEADLINE, async || {
+        let answer = admin.inner().fetch_metadata(Some(&topic), DEADLINE);
+        answer.is_ok_and(|it| it.topics()[0].partitions().len() == partitions)
+    })
+    .await;
 }

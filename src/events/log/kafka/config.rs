@@ -106,6 +106,8 @@ impl Names {
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
             .set("auto.offset.reset", "earliest")
+            // A topic that grows is read to its end: from the first record, and soon (by default after up to 5 min).
+            .set("topic.metadata.refresh.interval.ms", "60000")
             .set("fetch.wait.max.ms", "100")
             .set("fetch.queue.backoff.ms", "100")
             .set("max.partition.fetch.bytes", "1048576")
