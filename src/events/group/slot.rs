@@ -14,8 +14,8 @@ use super::tracker::{Tracker, Window};
 use crate::events::log::{Fetched, Partition};
 use crate::events::partition::lane_of;
 
-/// What may be under way per partition: 1,024 records, 8 MiB, and 2,048 offsets to be read again after a crash. Records come in
-/// long runs of one partition: with a fourth of it, who reads and who handles waited for each other.
+/// What may be under way per partition: 1,024 records, 8 MiB of keys and values, and 2,048 offsets to be read again after a crash.
+/// Records come in long runs of one partition: with a fourth of it, who reads and who handles waited for each other.
 const WINDOW: Window = Window {
     records: 1_024,
     span: 2_048,

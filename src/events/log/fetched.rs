@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Partition, Record};
 
 /// A record of which only the place and the key were looked at. It is taken apart by who handles it, beside the task that
-/// fetches the next: for small records that is most of the work.
+/// fetches the next: for small records that is most of the work. Until then it may keep the whole batch in which it came.
 pub trait Fetched: Send + std::fmt::Debug {
     /// Where it stands.
     fn partition(&self) -> &Arc<Partition>;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use spheroctl::db::{Dialect, run_tx};
 use spheroctl::events::outbox::{PAYLOAD_BYTES_MAX, stage};
+use spheroctl::events::partition::shard_of;
 use spheroctl::events::relay::{Pass, Relay};
 use spheroctl::events::types::FileStored;
 use spheroctl::events::{Error, Event, Fact};
@@ -217,6 +218,37 @@ async fn a_row_that_commits_late_is_not_passed_over() {
         .map(|it| it.id)
         .collect();
     assert_eq!(ids, [early[0].id, late[0].id]);
+}
+
+/// A relay goes by what another one has, and by nothing else.
+#[tokio::test]
+async fn a_shard_that_another_relay_has_holds_nobody_up() {
+    let backend = Backend::postgres_with_kafka().await;
+    let taken = keys(1)[0];
+    let shard = |key: &ImageId| shard_of(&key.to_string());
+    let free = keys(100)
+        .into_iter()
+        .find(|key| shard(key) != shard(&taken));
+    let free = free.expect("there are eight shards");
+    backend.stage(&submitted(&[taken], 3)).await;
+    let hangs = HangsAfterAppend::over(backend.log());
+    let (has_it, other) = (
+        backend.relay("a", hangs.clone()),
+        backend.relay("b", backend.log()),
+    );
+    let beside = async {
+        hangs.appended().await;
+        backend.stage(&submitted(&[taken, free], 4)).await;
+        first_pass(&backend, &other).await
+    };
+    let pass = tokio::select! {
+        pass = first_pass(&backend, &has_it) => panic!("the pass ended: {pass:?}"),
+        pass = beside => pass,
+    };
+    assert_eq!((pass.relayed, pass.held_back), (2, 0));
+    assert_eq!(backend.waiting().await, 5);
+    backend.relay_until_empty("b").await;
+    assert_eq!(first_of_each(&backend.arrived().await).len(), 7);
 }
 
 /// A pass to which every row is shown.

@@ -1,26 +1,51 @@
 //! The client of a member. The member and the messages that nobody has read yet share it.
 
 use std::ops::Deref;
+use std::sync::Arc;
+use std::time::Duration;
 
-use rdkafka::consumer::StreamConsumer;
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::context::GroupContext;
 
+/// Longest pause between two looks into the queue, 100 ms: librdkafka rings when it fills, but not again for what stands behind
+/// an event that a look has consumed without a word.
+const LOOK_MAX: Duration = Duration::from_millis(100);
+
 /// A consumer. Closing it blocks: who lets go of it last has that done on a thread of its own.
 pub struct Client {
     /// `None` only once it is closing.
-    consumer: Option<StreamConsumer<GroupContext>>,
+    consumer: Option<BaseConsumer<GroupContext>>,
+    filled: Arc<Notify>,
     closed: CancellationToken,
 }
 
 impl Client {
-    /// One to be shared.
-    pub fn new(consumer: StreamConsumer<GroupContext>) -> Self {
-        Self {
+    /// A member of the group that this configuration names, which reads topics by their full names.
+    ///
+    /// # Errors
+    /// When librdkafka refuses a setting.
+    pub fn join(config: &ClientConfig, topics: &[&str]) -> Result<Self, KafkaError> {
+        let mut consumer: BaseConsumer<_> = config.create_with_context(GroupContext::default())?;
+        let filled = Arc::new(Notify::new());
+        let bell = filled.clone();
+        consumer.set_nonempty_callback(move || bell.notify_one());
+        consumer.subscribe(topics)?;
+        Ok(Self {
             consumer: Some(consumer),
+            filled,
             closed: CancellationToken::new(),
-        }
+        })
+    }
+
+    /// Resolves when there may be something to poll.
+    pub async fn arrival(&self) {
+        // Safe to ignore: whether it rang or not, the caller looks.
+        let _ = tokio::time::timeout(LOOK_MAX, self.filled.notified()).await;
     }
 
     /// Cancelled once it has left its group and is closed.
@@ -30,7 +55,7 @@ impl Client {
 }
 
 impl Deref for Client {
-    type Target = StreamConsumer<GroupContext>;
+    type Target = BaseConsumer<GroupContext>;
 
     fn deref(&self) -> &Self::Target {
         self.consumer.as_ref().expect("it is taken by drop alone")

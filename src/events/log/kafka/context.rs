@@ -10,7 +10,6 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaRespErr;
-use tokio::sync::Notify;
 
 /// Sends librdkafka's log to ours.
 #[derive(Debug, Clone, Copy)]
@@ -47,7 +46,6 @@ pub enum Rebalance {
 #[derive(Debug, Default)]
 pub struct GroupContext {
     rebalances: Mutex<VecDeque<Rebalance>>,
-    noted: Notify,
     /// Nobody reads any more: rebalances are carried out in the callback.
     closing: AtomicBool,
 }
@@ -63,11 +61,6 @@ impl GroupContext {
         !self.rebalances.lock().is_empty()
     }
 
-    /// Resolves when a rebalance was noted since the last call.
-    pub async fn noted(&self) {
-        self.noted.notified().await;
-    }
-
     /// From now on nobody reads.
     pub fn close(&self) {
         self.closing.store(true, Ordering::Release);
@@ -75,7 +68,6 @@ impl GroupContext {
 
     fn note(&self, rebalance: Rebalance) {
         self.rebalances.lock().push_back(rebalance);
-        self.noted.notify_one();
     }
 }
 

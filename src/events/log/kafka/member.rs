@@ -6,14 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use rdkafka::consumer::{CommitMode, Consumer, StreamConsumer};
+use rdkafka::consumer::{CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::client::Client;
 use super::config::Names;
-use super::context::{GroupContext, Rebalance};
+use super::context::Rebalance;
 use super::failure::{of_commit, unavailable};
 use super::inspect::record;
 use super::message::{Held, Message};
@@ -51,17 +51,13 @@ impl std::fmt::Debug for Member {
 impl Member {
     /// Joins a group.
     pub fn join(names: &Names, group: &str, topics: &[&str]) -> Result<Self, Error> {
-        let config = names.member(group);
-        let consumer: StreamConsumer<GroupContext> = config
-            .create_with_context(GroupContext::default())
-            .map_err(unavailable)?;
         let full: Vec<_> = topics.iter().map(|topic| names.topic(topic)).collect();
         let full: Vec<_> = full.iter().map(String::as_str).collect();
-        consumer.subscribe(&full).map_err(unavailable)?;
+        let client = Client::join(&names.member(group), &full).map_err(unavailable)?;
         Ok(Self {
             names: names.clone(),
             group: group.to_owned(),
-            client: Some(Arc::new(Client::new(consumer))),
+            client: Some(Arc::new(client)),
             held: BTreeSet::new(),
             releasing: None,
             failed: None,
@@ -195,18 +191,15 @@ impl Subscription for Member {
                 }
                 continue;
             }
-            let received = tokio::select! {
-                biased;
-                () = client.context().noted() => continue,
-                received = client.recv() => received,
-            };
-            match received {
-                Ok(message) => {
+            match client.poll(Duration::ZERO) {
+                Some(Ok(message)) => {
                     if let Some(partition) = self.held_of(&message, None) {
                         return Ok(Delivered::Record(record(partition, &message)));
                     }
                 }
-                Err(error) => self.judge(&error)?,
+                Some(Err(error)) => self.judge(&error)?,
+                None if client.context().has_noted() => {}
+                None => client.arrival().await,
             }
         }
     }

@@ -1,8 +1,8 @@
 //! A message that librdkafka still holds.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use futures::{FutureExt, StreamExt};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Message as _};
 use self_cell::self_cell;
@@ -27,7 +27,7 @@ impl Held {
     /// What the client has to tell in its place; none where nothing is at hand.
     pub fn at_hand(client: &Arc<Client>) -> Result<Self, Option<KafkaError>> {
         Self::try_new(client.clone(), |client| {
-            let next = client.stream().next().now_or_never().flatten();
+            let next = client.poll(Duration::ZERO);
             next.map_or(Err(None), |message| message.map_err(Some))
         })
     }
