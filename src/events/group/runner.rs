@@ -177,7 +177,7 @@ impl Runner {
     /// Begins a record and those that are at hand behind it, until a window is full. They are served some at once.
     fn begin_all(&mut self, record: Record) {
         let mut taking = Taking::new(&self.core, &self.slots);
-        if taking.begin(Box::new(record)) {
+        if taking.begin(record.into()) {
             self.member.at_hand(&mut |record| taking.begin(record));
         }
         taking.end();

@@ -47,7 +47,7 @@ pub(super) struct Slot {
 #[derive(Debug, Default)]
 struct State {
     tracker: Tracker,
-    lanes: Lanes<Box<dyn Fetched>>,
+    lanes: Lanes<Fetched>,
     committed: Option<i64>,
     /// The first offset that was read.
     first: Option<i64>,
@@ -75,7 +75,7 @@ impl Slot {
     }
 
     /// Takes a record into the lane of its key. Answers that lane where nobody serves it yet.
-    pub fn take_in(&self, record: Box<dyn Fetched>) -> Taken {
+    pub fn take_in(&self, record: Fetched) -> Taken {
         let lane = lane_of(record.key());
         let mut state = self.state.lock();
         if !state.tracker.begin(record.offset(), record.bytes()) {
@@ -90,7 +90,7 @@ impl Slot {
     }
 
     /// The next records of a lane for the one who serves it, at most `max`; none where the partition goes.
-    pub fn next_batch(&self, lane: usize, max: usize) -> Vec<Box<dyn Fetched>> {
+    pub fn next_batch(&self, lane: usize, max: usize) -> Vec<Fetched> {
         self.state.lock().lanes.take(lane, max)
     }
 
@@ -229,8 +229,8 @@ mod tests {
         Slot::new(Partition { topic, number: 0 })
     }
 
-    fn record(offset: i64, key: usize) -> Box<dyn Fetched> {
-        Box::new(Record {
+    fn record(offset: i64, key: usize) -> Fetched {
+        Fetched::from(Record {
             partition: slot().partition.into(),
             offset,
             timestamp_ms: 0,

@@ -39,7 +39,7 @@ impl<'r> Taking<'r> {
     }
 
     /// Begins a record; answers whether another may follow it: no window is full.
-    pub fn begin(&mut self, record: Box<dyn Fetched>) -> bool {
+    pub fn begin(&mut self, record: Fetched) -> bool {
         let last = self
             .last
             .filter(|slot| slot.partition == **record.partition());

@@ -40,7 +40,7 @@ impl Tracker {
 
     /// Notes that a record is done. False for one that is not open, or was done before.
     pub fn complete(&mut self, offset: i64) -> bool {
-        let Ok(at) = self.open.binary_search_by_key(&offset, |open| open.offset) else {
+        let Some(at) = self.place_of(offset) else {
             return false;
         };
         let open = &mut self.open[at];
@@ -53,6 +53,19 @@ impl Tracker {
             self.open.pop_front();
         }
         true
+    }
+
+    /// Where an offset stands among the open ones: where no gap lies before it, as far behind the first as it is above it.
+    fn place_of(&self, offset: i64) -> Option<usize> {
+        let first = self.open.front()?.offset;
+        let without_gap = usize::try_from(offset - first).ok()?;
+        match self.open.get(without_gap) {
+            Some(open) if open.offset == offset => Some(without_gap),
+            _ => self
+                .open
+                .binary_search_by_key(&offset, |open| open.offset)
+                .ok(),
+        }
     }
 
     /// What to commit: the lowest unfinished offset, or behind the last where none is; none before the first record.

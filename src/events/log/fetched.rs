@@ -2,46 +2,63 @@
 
 use std::sync::Arc;
 
+use super::kafka::Message;
 use super::{Partition, Record};
 
 /// A record of which only the place and the key were looked at. It is taken apart by who handles it, beside the task that
 /// fetches the next: for small records that is most of the work. Until then it may keep the whole batch in which it came.
-pub trait Fetched: Send + std::fmt::Debug {
-    /// Where it stands.
-    fn partition(&self) -> &Arc<Partition>;
-
-    /// Its place in the partition.
-    fn offset(&self) -> i64;
-
-    /// The key; empty for a record of others without one.
-    fn key(&self) -> &[u8];
-
-    /// Bytes of key and value.
-    fn bytes(&self) -> usize;
-
-    /// The whole.
-    fn read(self: Box<Self>) -> Record;
+#[derive(Debug)]
+pub enum Fetched {
+    /// One that was read at once.
+    Read(Box<Record>),
+    /// One that librdkafka still holds.
+    Held(Message),
 }
 
-/// One that was read at once.
-impl Fetched for Record {
-    fn partition(&self) -> &Arc<Partition> {
-        &self.partition
+impl Fetched {
+    /// Where it stands.
+    pub const fn partition(&self) -> &Arc<Partition> {
+        match self {
+            Self::Read(record) => &record.partition,
+            Self::Held(message) => message.partition(),
+        }
     }
 
-    fn offset(&self) -> i64 {
-        self.offset
+    /// Its place in the partition.
+    pub fn offset(&self) -> i64 {
+        match self {
+            Self::Read(record) => record.offset,
+            Self::Held(message) => message.offset(),
+        }
     }
 
-    fn key(&self) -> &[u8] {
-        self.key.as_deref().unwrap_or_default().as_bytes()
+    /// The key; empty for a record of others without one.
+    pub fn key(&self) -> &[u8] {
+        match self {
+            Self::Read(record) => record.key.as_deref().unwrap_or_default().as_bytes(),
+            Self::Held(message) => message.key(),
+        }
     }
 
-    fn bytes(&self) -> usize {
-        self.key().len() + self.value.len()
+    /// Bytes of key and value.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Read(record) => self.key().len() + record.value.len(),
+            Self::Held(message) => message.bytes(),
+        }
     }
 
-    fn read(self: Box<Self>) -> Record {
-        *self
+    /// The whole.
+    pub fn read(self) -> Record {
+        match self {
+            Self::Read(record) => *record,
+            Self::Held(message) => message.read(),
+        }
+    }
+}
+
+impl From<Record> for Fetched {
+    fn from(record: Record) -> Self {
+        Self::Read(Box::new(record))
     }
 }

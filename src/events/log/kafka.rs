@@ -26,6 +26,8 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use self::config::Names;
 use self::context::LogContext;
 use self::failure::unavailable;
+pub use self::message::Message;
+
 use super::{
     Error, EventLog, Member, NewRecord, Partition, Record, Subscription, Topic, TopicState,
 };

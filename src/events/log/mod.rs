@@ -244,7 +244,7 @@ pub trait Subscription: Send + std::fmt::Debug {
 
     /// Gives the next records that are at hand to `take`, without a wait, for as long as it answers that it takes more.
     /// Else [`Subscription::next`] has to be asked.
-    fn at_hand(&mut self, take: &mut (dyn FnMut(Box<dyn Fetched>) -> bool + Send)) {
+    fn at_hand(&mut self, take: &mut (dyn FnMut(Fetched) -> bool + Send)) {
         let _ = take;
     }
 

@@ -9,6 +9,7 @@ use super::rollback::Rollback;
 use crate::events::dead_letters::REPLAYED_FROM;
 use crate::events::log::{Fetched, Record};
 use crate::events::{Error, Event};
+use crate::kit::id::EventId;
 
 /// What was taken from a lane at once.
 #[derive(Debug)]
@@ -23,11 +24,11 @@ pub struct Batch {
 }
 
 impl Batch {
-    pub fn new((slot, lane): LaneOf, records: Vec<Box<dyn Fetched>>) -> Self {
+    pub fn new((slot, lane): LaneOf, records: Vec<Fetched>) -> Self {
         Self {
             slot,
             lane,
-            items: items(records.into_iter().map(|record| record.read())),
+            items: items(records.into_iter().map(Fetched::read)),
             rollback: None,
             failure: None,
         }
@@ -66,19 +67,22 @@ impl Item {
 /// The records in order; of an event that stands there twice, the first with both offsets.
 fn items(records: impl ExactSizeIterator<Item = Record>) -> Vec<Item> {
     let mut items: Vec<Item> = Vec::with_capacity(records.len());
+    // Of each item, close together: every event is looked for among all before it.
+    let mut ids: Vec<Option<EventId>> = Vec::with_capacity(records.len());
     for record in records {
         let event = Event::from_record(&record);
-        let twin = event.as_ref().ok().and_then(|event| {
-            let same = |it: &&mut Item| it.event().is_some_and(|other| other.id == event.id);
-            items.iter_mut().find(same)
-        });
+        let id = event.as_ref().ok().map(|event| event.id);
+        let twin = id.and_then(|_| ids.iter().position(|other| *other == id));
         match twin {
-            Some(twin) => twin.twins.push(record.offset),
-            None => items.push(Item {
-                record,
-                twins: Vec::new(),
-                event,
-            }),
+            Some(at) => items[at].twins.push(record.offset),
+            None => {
+                ids.push(id);
+                items.push(Item {
+                    record,
+                    twins: Vec::new(),
+                    event,
+                });
+            }
         }
     }
     items

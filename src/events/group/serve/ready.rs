@@ -35,7 +35,7 @@ struct State {
 #[derive(Debug)]
 pub struct Round {
     /// Records of a lane each.
-    pub taken: Vec<(LaneOf, Vec<Box<dyn Fetched>>)>,
+    pub taken: Vec<(LaneOf, Vec<Fetched>)>,
     /// Lanes are left and there is room for one more server: the caller starts it.
     pub starts_server: bool,
 }
@@ -119,8 +119,8 @@ mod tests {
         let topic = "t".to_owned();
         let partition = Partition { topic, number: 0 };
         let slot = Arc::new(Slot::new(partition.clone()));
-        let record = |lane, offset| -> Box<dyn Fetched> {
-            Box::new(Record {
+        let record = |lane, offset| {
+            Fetched::from(Record {
                 partition: partition.clone().into(),
                 offset,
                 timestamp_ms: 0,

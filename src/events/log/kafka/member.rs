@@ -204,7 +204,7 @@ impl Subscription for Member {
         }
     }
 
-    fn at_hand(&mut self, take: &mut (dyn FnMut(Box<dyn Fetched>) -> bool + Send)) {
+    fn at_hand(&mut self, take: &mut (dyn FnMut(Fetched) -> bool + Send)) {
         let Some(client) = &self.client else {
             return;
         };
@@ -220,8 +220,8 @@ impl Subscription for Member {
                 Err(Some(error)) => break error,
             };
             last = self.held_of(held.message(), last);
-            let message = last.clone().map(|partition| Message { partition, held });
-            if message.is_some_and(|message| !take(Box::new(message))) {
+            let message = last.clone().map(|partition| Message::new(partition, held));
+            if message.is_some_and(|message| !take(Fetched::Held(message))) {
                 return;
             }
         };

@@ -9,7 +9,7 @@ use self_cell::self_cell;
 
 use super::client::Client;
 use super::inspect::record;
-use crate::events::log::{Fetched, Partition, Record};
+use crate::events::log::{Partition, Record};
 
 self_cell! {
     /// A message with the client that it borrows from.
@@ -40,10 +40,8 @@ impl Held {
 
 /// A message of a partition that its member holds.
 pub struct Message {
-    /// Where it stands.
-    pub partition: Arc<Partition>,
-    /// The rest.
-    pub held: Held,
+    partition: Arc<Partition>,
+    held: Held,
 }
 
 impl std::fmt::Debug for Message {
@@ -55,25 +53,33 @@ impl std::fmt::Debug for Message {
     }
 }
 
-impl Fetched for Message {
-    fn partition(&self) -> &Arc<Partition> {
+impl Message {
+    pub(super) const fn new(partition: Arc<Partition>, held: Held) -> Self {
+        Self { partition, held }
+    }
+
+    /// Where it stands.
+    pub const fn partition(&self) -> &Arc<Partition> {
         &self.partition
     }
 
-    fn offset(&self) -> i64 {
+    /// Its place in the partition.
+    pub fn offset(&self) -> i64 {
         self.held.message().offset()
     }
 
-    fn key(&self) -> &[u8] {
+    /// The key; empty where there is none.
+    pub fn key(&self) -> &[u8] {
         self.held.message().key().unwrap_or_default()
     }
 
-    fn bytes(&self) -> usize {
+    /// Bytes of key and value.
+    pub fn bytes(&self) -> usize {
         self.held.message().key_len() + self.held.message().payload_len()
     }
 
-    fn read(self: Box<Self>) -> Record {
-        let Self { partition, held } = *self;
-        record(partition, held.message())
+    /// A copy of the whole; librdkafka's memory is given back.
+    pub fn read(self) -> Record {
+        record(self.partition, self.held.message())
     }
 }
