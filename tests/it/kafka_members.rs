@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use spheroctl::events::log::kafka::KafkaLog;
-use spheroctl::events::log::{Delivered, Error};
+use spheroctl::events::log::{Delivered, Error, Wants};
 use spheroctl::settings;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout};
@@ -64,7 +64,10 @@ async fn a_record_in_hand_is_read_after_its_member_has_left() {
     while !matches!(member.next().await, Ok(Delivered::Record(_))) {}
     let mut second = None;
     eventually("the second is at hand", DEADLINE, async || {
-        member.at_hand(&mut |record| second.replace(record).is_some());
+        member.at_hand(&mut |record| {
+            second = Some(record);
+            Wants::Nothing
+        });
         second.is_some()
     })
     .await;

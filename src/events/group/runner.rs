@@ -12,7 +12,7 @@ use super::figures::GroupState;
 use super::slot::Slot;
 use super::taking::Taking;
 use super::watch::Watch;
-use crate::events::log::{Delivered, Error, Partition, Record, Subscription};
+use crate::events::log::{Delivered, Error, Partition, Record, Subscription, Wants};
 use crate::kit::metrics;
 use crate::kit::retry::Backoff;
 
@@ -177,7 +177,7 @@ impl Runner {
     /// Begins a record and those that are at hand behind it, until a window is full. They are served some at once.
     fn begin_all(&mut self, record: Record) {
         let mut taking = Taking::new(&self.core, &self.slots);
-        if taking.begin(record.into()) {
+        if taking.begin(record.into()) != Wants::Nothing {
             self.member.at_hand(&mut |record| taking.begin(record));
         }
         taking.end();

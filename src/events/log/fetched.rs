@@ -57,6 +57,17 @@ impl Fetched {
     }
 }
 
+/// What else is taken of what is at hand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wants {
+    /// More of the same partition.
+    More,
+    /// Nothing more of it, but of others.
+    Others,
+    /// Nothing.
+    Nothing,
+}
+
 impl From<Record> for Fetched {
     fn from(record: Record) -> Self {
         Self::Read(Box::new(record))

@@ -20,7 +20,7 @@ use bytes::Bytes;
 
 use crate::db;
 
-pub use fetched::Fetched;
+pub use fetched::{Fetched, Wants};
 pub use headers::Headers;
 
 /// Largest record in bytes: key, value and headers. Below the 1,048,588 that brokers take by default, batch overhead
@@ -242,9 +242,9 @@ pub trait Subscription: Send + std::fmt::Debug {
     /// The next delivery; waits for one. Cancel-safe: nothing is lost when the future is dropped.
     async fn next(&mut self) -> Result<Delivered, Error>;
 
-    /// Gives the next records that are at hand to `take`, without a wait, for as long as it answers that it takes more.
-    /// Else [`Subscription::next`] has to be asked.
-    fn at_hand(&mut self, take: &mut (dyn FnMut(Fetched) -> bool + Send)) {
+    /// Gives the next records that are at hand to `take`, without a wait, partition by partition, for as long as it answers that
+    /// it takes more. Else [`Subscription::next`] has to be asked.
+    fn at_hand(&mut self, take: &mut (dyn FnMut(Fetched) -> Wants + Send)) {
         let _ = take;
     }
 

@@ -1,25 +1,27 @@
-//! The client of a member. The member and the messages that nobody has read yet share it.
+//! The client of a member and the queues of its partitions. The member and the messages that nobody has read yet share them.
 
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
+use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
+use rdkafka::message::BorrowedMessage;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::context::GroupContext;
 
-/// Longest pause between two looks into the queue, 100 ms: librdkafka rings when it fills, but not again for what stands behind
+/// Longest pause between two looks into the queues, 100 ms: librdkafka rings when it fills, but not again for what stands behind
 /// an event that a look has consumed without a word.
 const LOOK_MAX: Duration = Duration::from_millis(100);
 
 /// A consumer. Closing it blocks: who lets go of it last has that done on a thread of its own.
 pub struct Client {
     /// `None` only once it is closing.
-    consumer: Option<BaseConsumer<GroupContext>>,
+    consumer: Option<Arc<BaseConsumer<GroupContext>>>,
     filled: Arc<Notify>,
     closed: CancellationToken,
 }
@@ -36,7 +38,7 @@ impl Client {
         consumer.set_nonempty_callback(move || bell.notify_one());
         consumer.subscribe(topics)?;
         Ok(Self {
-            consumer: Some(consumer),
+            consumer: Some(Arc::new(consumer)),
             filled,
             closed: CancellationToken::new(),
         })
@@ -46,6 +48,19 @@ impl Client {
     pub async fn arrival(&self) {
         // Safe to ignore: whether it rang or not, the caller looks.
         let _ = tokio::time::timeout(LOOK_MAX, self.filled.notified()).await;
+    }
+
+    /// A queue of its own for a partition, by its full topic: from now on what is fetched of it is in there alone. To be asked for
+    /// before the partition is assigned, so that nothing of it is anywhere else. None for what is no topic.
+    pub fn queue(self: &Arc<Self>, topic: &str, partition: i32) -> Option<Queue> {
+        let consumer = self.consumer.as_ref()?;
+        let mut queue = consumer.split_partition_queue(topic, partition)?;
+        let bell = self.filled.clone();
+        queue.set_nonempty_callback(move || bell.notify_one());
+        Some(Queue {
+            queue,
+            _client: self.clone(),
+        })
     }
 
     /// Cancelled once it has left its group and is closed.
@@ -73,5 +88,24 @@ impl Drop for Client {
         if let Err(error) = closing.spawn(close) {
             tracing::warn!(%error, "no thread to close a Kafka member: {error}");
         }
+    }
+}
+
+/// What was fetched of one partition.
+pub struct Queue {
+    // Lets go of the consumer before the client does, which closes it.
+    queue: PartitionQueue<GroupContext>,
+    _client: Arc<Client>,
+}
+
+impl Queue {
+    /// The next message that is at hand, or what there is to tell in its place.
+    pub fn next(&self) -> Option<Result<BorrowedMessage<'_>, KafkaError>> {
+        self.queue.poll(Duration::ZERO)
+    }
+
+    /// Drops what is left of a partition that is not read here any more.
+    pub fn clear(&self) {
+        while self.next().is_some() {}
     }
 }

@@ -112,7 +112,8 @@ impl Names {
             .set("fetch.queue.backoff.ms", "100")
             .set("max.partition.fetch.bytes", "1048576")
             .set("queued.min.messages", "1000")
-            .set("queued.max.messages.kbytes", "16384")
+            // Of each partition, which has a queue of its own.
+            .set("queued.max.messages.kbytes", "4096")
             .set("check.crcs", "true");
         config
     }

@@ -1,7 +1,7 @@
 //! A member's stream. Rebalances are noted by librdkafka's callback and carried out here, between two deliveries, so that
 //! the reader learns of them in order with the records and nothing blocks a thread meanwhile.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,13 +11,13 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::client::Client;
+use super::client::{Client, Queue};
 use super::config::Names;
 use super::context::Rebalance;
 use super::failure::{of_commit, unavailable};
 use super::inspect::record;
 use super::message::{Held, Message};
-use crate::events::log::{Delivered, Error, Fetched, Partition, Subscription};
+use crate::events::log::{Delivered, Error, Fetched, Partition, Record, Subscription, Wants};
 
 /// Longest wait for a commit's answer, 8 s.
 const COMMIT_MAX: Duration = Duration::from_secs(8);
@@ -32,7 +32,9 @@ pub struct Member {
     group: String,
     /// `None` only once it is closing.
     client: Option<Arc<Client>>,
-    held: BTreeSet<Arc<Partition>>,
+    held: BTreeMap<Arc<Partition>, Arc<Queue>>,
+    /// Which of them is asked first.
+    turn: usize,
     /// What was announced as revoked; given up by the next call.
     releasing: Option<TopicPartitionList>,
     /// What went wrong while a record was looked for without waiting; told by the next call.
@@ -43,7 +45,7 @@ impl std::fmt::Debug for Member {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Member")
             .field("group", &self.group)
-            .field("held", &self.held)
+            .field("held", &self.held.keys())
             .finish_non_exhaustive()
     }
 }
@@ -58,7 +60,8 @@ impl Member {
             names: names.clone(),
             group: group.to_owned(),
             client: Some(Arc::new(client)),
-            held: BTreeSet::new(),
+            held: BTreeMap::new(),
+            turn: 0,
             releasing: None,
             failed: None,
         })
@@ -72,15 +75,17 @@ impl Member {
 
     /// Gives up what was announced as revoked.
     fn release(&mut self) -> Result<(), Error> {
-        if let Some(list) = self.releasing.take() {
-            for partition in self.partitions(&list) {
-                self.held.remove(&partition);
-            }
-            self.client()?
-                .incremental_unassign(&list)
-                .map_err(unavailable)?;
-        }
-        Ok(())
+        let Some(list) = self.releasing.take() else {
+            return Ok(());
+        };
+        let partitions = self.partitions(&list);
+        let queues: Vec<_> = partitions
+            .iter()
+            .filter_map(|partition| self.held.remove(partition))
+            .collect();
+        let released = self.client()?.incremental_unassign(&list);
+        queues.iter().for_each(|queue| queue.clear());
+        released.map_err(unavailable)
     }
 
     /// Carries a rebalance out as far as it can be; answers what to tell. An empty list is nothing to tell, but
@@ -89,10 +94,14 @@ impl Member {
         match rebalance {
             Rebalance::Assign(list) => {
                 let partitions = self.partitions(&list);
-                self.client()?
-                    .incremental_assign(&list)
-                    .map_err(unavailable)?;
-                self.held.extend(partitions.iter().cloned().map(Arc::new));
+                let client = self.client()?.clone();
+                for partition in partitions.iter().cloned() {
+                    let full = self.names.topic(&partition.topic);
+                    let queue = client.queue(&full, partition.number);
+                    let queue = queue.ok_or_else(|| unavailable("a partition has no queue"))?;
+                    self.held.insert(Arc::new(partition), Arc::new(queue));
+                }
+                client.incremental_assign(&list).map_err(unavailable)?;
                 Ok((!partitions.is_empty()).then_some(Delivered::Assigned(partitions)))
             }
             Rebalance::Revoke { partitions, lost } => {
@@ -120,22 +129,47 @@ impl Member {
             .collect()
     }
 
-    /// The partition of a message where it is held, often that of the `last` one: they come in runs of one partition.
-    fn held_of(
-        &self,
-        message: &BorrowedMessage<'_>,
-        last: Option<Arc<Partition>>,
-    ) -> Option<Arc<Partition>> {
-        let (full, number) = (message.topic(), message.partition());
-        let short = self.names.short(full);
-        last.filter(|it| it.number == number && short == Some(it.topic.as_str()))
-            .or_else(|| self.held.get(&self.names.partition(full, number)).cloned())
+    /// The partitions that are held and their queues, each time another one first.
+    fn in_turn(&self) -> impl Iterator<Item = (&Arc<Partition>, &Arc<Queue>)> {
+        let (before, from) = (self.turn.min(self.held.len()), self.turn);
+        self.held
+            .iter()
+            .skip(from)
+            .chain(self.held.iter().take(before))
+    }
+
+    fn turn(&mut self) {
+        self.turn = (self.turn + 1) % self.held.len().max(1);
+    }
+
+    /// The next record of the queues that is at hand.
+    fn next_of_queues(&mut self) -> Result<Option<Record>, Error> {
+        self.turn();
+        for (partition, queue) in self.in_turn() {
+            match queue.next() {
+                Some(Ok(message)) => return Ok(Some(record(partition.clone(), &message))),
+                Some(Err(error)) => self.judge(&error)?,
+                None => {}
+            }
+        }
+        Ok(None)
+    }
+
+    /// A message that did not come by the queue of its partition. To pass it over would be to lose it.
+    fn judge_stray(&self, message: &BorrowedMessage<'_>) -> Result<(), Error> {
+        let (topic, number) = (message.topic(), message.partition());
+        match self.held.contains_key(&self.names.partition(topic, number)) {
+            true => Err(unavailable(format!(
+                "a record of {topic} {number} came past its queue"
+            ))),
+            false => Ok(()),
+        }
     }
 
     /// Those of these partitions that are held.
     fn list_of_held(&self, partitions: &[Partition]) -> TopicPartitionList {
         let mut list = TopicPartitionList::with_capacity(partitions.len());
-        for partition in partitions.iter().filter(|it| self.held.contains(*it)) {
+        for partition in partitions.iter().filter(|it| self.held.contains_key(*it)) {
             list.add_partition(&self.names.topic(&partition.topic), partition.number);
         }
         list
@@ -145,7 +179,7 @@ impl Member {
         let mut list = TopicPartitionList::with_capacity(positions.len());
         for (partition, position) in positions {
             // The brokers check the member, not the partition: a member's commit of what it had before would count.
-            if !self.held.contains(partition) {
+            if !self.held.contains_key(partition) {
                 return Err(Error::Fenced(format!(
                     "{} {}",
                     partition.topic, partition.number
@@ -162,6 +196,7 @@ impl Member {
     fn closing(&mut self) -> Option<Arc<Client>> {
         let releasing = self.releasing.take();
         let client = self.client.take()?;
+        self.held.clear();
         client.context().close();
         if let Some(list) = releasing {
             answer(&client.incremental_unassign(&list));
@@ -192,40 +227,42 @@ impl Subscription for Member {
                 continue;
             }
             match client.poll(Duration::ZERO) {
-                Some(Ok(message)) => {
-                    if let Some(partition) = self.held_of(&message, None) {
-                        return Ok(Delivered::Record(record(partition, &message)));
-                    }
-                }
+                Some(Ok(message)) => self.judge_stray(&message)?,
                 Some(Err(error)) => self.judge(&error)?,
                 None if client.context().has_noted() => {}
-                None => client.arrival().await,
+                None => match self.next_of_queues()? {
+                    Some(record) => return Ok(Delivered::Record(record)),
+                    None => client.arrival().await,
+                },
             }
         }
     }
 
-    fn at_hand(&mut self, take: &mut (dyn FnMut(Fetched) -> bool + Send)) {
-        let Some(client) = &self.client else {
-            return;
-        };
-        if self.releasing.is_some() || client.context().has_noted() {
+    fn at_hand(&mut self, take: &mut (dyn FnMut(Fetched) -> Wants + Send)) {
+        if self.releasing.is_some() {
             return;
         }
-        let mut last = None;
-        // A rebalance ends it as an empty queue does.
-        let failed = loop {
-            let held = match Held::at_hand(client) {
-                Ok(held) => held,
-                Err(None) => return,
-                Err(Some(error)) => break error,
+        self.turn();
+        let mut failed = None;
+        for (partition, queue) in self.in_turn() {
+            let wants = loop {
+                match Held::at_hand(queue) {
+                    Ok(held) => match take(Fetched::Held(Message::new(partition.clone(), held))) {
+                        Wants::More => {}
+                        others_or_nothing => break others_or_nothing,
+                    },
+                    Err(None) => break Wants::Others,
+                    Err(Some(error)) => {
+                        failed = self.judge(&error).err();
+                        break Wants::Others;
+                    }
+                }
             };
-            last = self.held_of(held.message(), last);
-            let message = last.clone().map(|partition| Message::new(partition, held));
-            if message.is_some_and(|message| !take(Fetched::Held(message))) {
-                return;
+            if wants == Wants::Nothing || failed.is_some() {
+                break;
             }
-        };
-        self.failed = self.judge(&failed).err();
+        }
+        self.failed = failed;
     }
 
     fn pause(&mut self, partitions: &[Partition]) -> Result<(), Error> {

@@ -1,33 +1,32 @@
 //! A message that librdkafka still holds.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Message as _};
 use self_cell::self_cell;
 
-use super::client::Client;
+use super::client::Queue;
 use super::inspect::record;
 use crate::events::log::{Partition, Record};
 
 self_cell! {
-    /// A message with the client that it borrows from.
+    /// A message with the queue that it borrows from.
     pub struct Held {
-        owner: Arc<Client>,
+        owner: Arc<Queue>,
         #[covariant]
         dependent: BorrowedMessage,
     }
 }
 
 impl Held {
-    /// The next message of a client that is at hand.
+    /// The next message of a queue that is at hand.
     ///
     /// # Errors
-    /// What the client has to tell in its place; none where nothing is at hand.
-    pub fn at_hand(client: &Arc<Client>) -> Result<Self, Option<KafkaError>> {
-        Self::try_new(client.clone(), |client| {
-            let next = client.poll(Duration::ZERO);
+    /// What there is to tell in its place; none where nothing is at hand.
+    pub fn at_hand(queue: &Arc<Queue>) -> Result<Self, Option<KafkaError>> {
+        Self::try_new(queue.clone(), |queue| {
+            let next = queue.next();
             next.map_or(Err(None), |message| message.map_err(Some))
         })
     }
