@@ -174,10 +174,10 @@ impl Runner {
         }
     }
 
-    /// Begins a record and those that are at hand behind it, until a window is full. They are served some at once.
+    /// Begins a record and those that are at hand behind it, unless it fills its window. They are served some at once.
     fn begin_all(&mut self, record: Record) {
         let mut taking = Taking::new(&self.core, &self.slots);
-        if taking.begin(record.into()) != Wants::Nothing {
+        if taking.begin(record.into()) == Wants::More {
             self.member.at_hand(&mut |record| taking.begin(record));
         }
         taking.end();

@@ -13,6 +13,7 @@ mod inspect;
 mod member;
 mod message;
 mod producer;
+mod queue;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

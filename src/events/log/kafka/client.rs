@@ -1,18 +1,17 @@
-//! The client of a member and the queues of its partitions. The member and the messages that nobody has read yet share them.
+//! The client of a member. The member, the queues of its partitions and the messages that nobody has read yet share it.
 
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
-use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
-use rdkafka::message::BorrowedMessage;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::context::GroupContext;
+use super::queue::Queue;
 
 /// Longest pause between two looks into the queues, 100 ms: librdkafka rings when it fills, but not again for what stands behind
 /// an event that a look has consumed without a word.
@@ -57,10 +56,7 @@ impl Client {
         let mut queue = consumer.split_partition_queue(topic, partition)?;
         let bell = self.filled.clone();
         queue.set_nonempty_callback(move || bell.notify_one());
-        Some(Queue {
-            queue,
-            _client: self.clone(),
-        })
+        Some(Queue::new(queue, self.clone()))
     }
 
     /// Cancelled once it has left its group and is closed.
@@ -88,24 +84,5 @@ impl Drop for Client {
         if let Err(error) = closing.spawn(close) {
             tracing::warn!(%error, "no thread to close a Kafka member: {error}");
         }
-    }
-}
-
-/// What was fetched of one partition.
-pub struct Queue {
-    // Lets go of the consumer before the client does, which closes it.
-    queue: PartitionQueue<GroupContext>,
-    _client: Arc<Client>,
-}
-
-impl Queue {
-    /// The next message that is at hand, or what there is to tell in its place.
-    pub fn next(&self) -> Option<Result<BorrowedMessage<'_>, KafkaError>> {
-        self.queue.poll(Duration::ZERO)
-    }
-
-    /// Drops what is left of a partition that is not read here any more.
-    pub fn clear(&self) {
-        while self.next().is_some() {}
     }
 }

@@ -1,5 +1,6 @@
 //! A member's stream. Rebalances are noted by librdkafka's callback and carried out here, between two deliveries, so that
-//! the reader learns of them in order with the records and nothing blocks a thread meanwhile.
+//! the reader learns of them in order with the records and nothing blocks a thread meanwhile. Each partition has a queue of
+//! its own, so that one is fetched ahead while others are read; the consumer's own queue brings rebalances and errors alone.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,12 +12,13 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::client::{Client, Queue};
+use super::client::Client;
 use super::config::Names;
 use super::context::Rebalance;
 use super::failure::{of_commit, unavailable};
 use super::inspect::record;
 use super::message::{Held, Message};
+use super::queue::Queue;
 use crate::events::log::{Delivered, Error, Fetched, Partition, Record, Subscription, Wants};
 
 /// Longest wait for a commit's answer, 8 s.
@@ -131,13 +133,11 @@ impl Member {
 
     /// The partitions that are held and their queues, each time another one first.
     fn in_turn(&self) -> impl Iterator<Item = (&Arc<Partition>, &Arc<Queue>)> {
-        let (before, from) = (self.turn.min(self.held.len()), self.turn);
-        self.held
-            .iter()
-            .skip(from)
-            .chain(self.held.iter().take(before))
+        let held = self.held.iter().cycle().skip(self.turn);
+        held.take(self.held.len())
     }
 
+    /// From now on the next one is asked first.
     fn turn(&mut self) {
         self.turn = (self.turn + 1) % self.held.len().max(1);
     }
@@ -153,6 +153,26 @@ impl Member {
             }
         }
         Ok(None)
+    }
+
+    /// Gives what is at hand of one partition to `take`; answers what that still takes.
+    fn take_from(
+        &self,
+        partition: &Arc<Partition>,
+        queue: &Arc<Queue>,
+        take: &mut (dyn FnMut(Fetched) -> Wants + Send),
+    ) -> Result<Wants, Error> {
+        loop {
+            let held = match Held::at_hand(queue) {
+                Ok(held) => held,
+                Err(None) => return Ok(Wants::Others),
+                Err(Some(error)) => return self.judge(&error).map(|()| Wants::Others),
+            };
+            let wants = take(Fetched::Held(Message::new(partition.clone(), held)));
+            if wants != Wants::More {
+                return Ok(wants);
+            }
+        }
     }
 
     /// A message that did not come by the queue of its partition. To pass it over would be to lose it.
@@ -243,26 +263,12 @@ impl Subscription for Member {
             return;
         }
         self.turn();
-        let mut failed = None;
-        for (partition, queue) in self.in_turn() {
-            let wants = loop {
-                match Held::at_hand(queue) {
-                    Ok(held) => match take(Fetched::Held(Message::new(partition.clone(), held))) {
-                        Wants::More => {}
-                        others_or_nothing => break others_or_nothing,
-                    },
-                    Err(None) => break Wants::Others,
-                    Err(Some(error)) => {
-                        failed = self.judge(&error).err();
-                        break Wants::Others;
-                    }
-                }
-            };
-            if wants == Wants::Nothing || failed.is_some() {
-                break;
-            }
-        }
-        self.failed = failed;
+        let mut taken = self
+            .in_turn()
+            .map(|(partition, queue)| self.take_from(partition, queue, take));
+        let end = taken.find(|wants| !matches!(wants, Ok(Wants::More | Wants::Others)));
+        drop(taken);
+        self.failed = end.and_then(Result::err);
     }
 
     fn pause(&mut self, partitions: &[Partition]) -> Result<(), Error> {

@@ -6,8 +6,8 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Message as _};
 use self_cell::self_cell;
 
-use super::client::Queue;
 use super::inspect::record;
+use super::queue::Queue;
 use crate::events::log::{Partition, Record};
 
 self_cell! {

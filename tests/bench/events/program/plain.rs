@@ -32,7 +32,7 @@ pub fn run(world: &World, records: usize) -> Result<Value, Failure> {
         .set("fetch.queue.backoff.ms", "100")
         .set("max.partition.fetch.bytes", "1048576")
         .set("queued.min.messages", "1000")
-        .set("queued.max.messages.kbytes", "16384")
+        .set("queued.max.messages.kbytes", "4096")
         .set("check.crcs", "true")
         .set("partition.assignment.strategy", "cooperative-sticky")
         .set("session.timeout.ms", "6000")
