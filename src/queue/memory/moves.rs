@@ -96,8 +96,8 @@ impl Jobs {
         *self.freed.entry(job.key()).or_default() += 1;
     }
 
-    /// The end of a call that may have freed places: backlogs move up, and twice as many are looked at, so that a cap that
-    /// was raised is used.
+    /// The end of a call that may have freed places: backlogs move up, and one more is looked at, so that a cap that was
+    /// raised is used.
     pub(super) fn settle(&mut self, now: Millis) {
         self.refill(now);
         self.forget();
@@ -108,7 +108,7 @@ impl Jobs {
             let Some(load) = self.owners.get_mut(&owner) else {
                 continue;
             };
-            let most = (2 * count).min(BATCH_MAX);
+            let most = (count + 1).min(BATCH_MAX);
             let first: Vec<JobId> = (0..most)
                 .map_while(|_| load.backlog.pop_first())
                 .map(|(.., id)| id)

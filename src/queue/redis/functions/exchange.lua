@@ -80,7 +80,8 @@ end
 local function start(ids, places, in_order)
   local records, of, levels_of = read_jobs(ids)
   local ends, held, n, m = {}, {}, #claimed, 0
-  local until_ms = now() + lease
+  -- As text: each lease would else write the number down for itself.
+  local until_ms = string.format('%.0f', now() + lease)
   for i = 1, #ids do
     local id, record = ids[i], records[i]
     if record then

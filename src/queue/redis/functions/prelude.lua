@@ -27,7 +27,13 @@ local CHUNK = 1000
 -- the job as it was offered (lane 1, owner 16, priority 1, since when it waits in ms 8), and the rank (8), which is left
 -- out while the job stands in `waiting` for the first time or in a backlog: its place says it, or it has none.
 local FREE = '\0\0\0\0\0\0\0\0'
+-- Bytes of lane and owner, which name a backlog in hexadecimal digits.
+local KEY = 17
+local HEX = ('%02x'):rep(KEY)
 local NUMBER, LOAD, LEVEL, CLOCK = '>I8', '>I4I4', '>I4I4I8', '>I8I8I8I8I8I8I8I8I8I8'
+-- Redis searches a small hash from end to end, until it holds a text of more than 64 bytes. A call that writes more than so
+-- many names and values to `owners` puts one there.
+local SEARCHED_MAX, LONG = 32, ('-'):rep(65)
 -- Of a LOAD; of a LEVEL: jobs in `waiting`, delayed jobs, the rank given last (0 where none of both is left).
 local RUNNING, BACKLOG, PLACED, DELAYED, LAST = 1, 2, 1, 2, 3
 
@@ -176,7 +182,7 @@ local function owners_of(records, without_levels)
   local found = read_many('HMGET', owners, missing)
   for i = 1, n do
     local key, record = missing[i], found[i]
-    if #key == 17 then
+    if #key == KEY then
       loads[key] = record and { struct.unpack(LOAD, record) } or { 0, 0 }
     else
       levels[key] = record and { struct.unpack(LEVEL, record) } or { 0, 0, 0 }
@@ -251,9 +257,7 @@ local function free(record)
 end
 
 local function backlog_of(key)
-  return backlogs .. string.gsub(key, '.', function(c)
-    return string.format('%02x', byte(c))
-  end)
+  return backlogs .. string.format(HEX, byte(key, 1, KEY))
 end
 
 -- Takes jobs that are not leased out of wherever they stand. Answers their ranks.
@@ -330,14 +334,14 @@ local function flush()
   gone, saved, now_delayed = {}, {}, {}
 end
 
--- Backlogs move up where places became free; twice as many are looked at, so that a cap that was raised is used.
+-- Backlogs move up where places became free; one more is looked at, so that a cap that was raised is used.
 local function refill()
   local moved, n = {}, 0
   for key, count in pairs(freed) do
     local load = loads[key]
     if load[BACKLOG] > 0 then
       flush()
-      local first = redis.call('ZPOPMIN', backlog_of(key), math.min(2 * count, CHUNK))
+      local first = redis.call('ZPOPMIN', backlog_of(key), math.min(count + 1, CHUNK))
       load[BACKLOG] = load[BACKLOG] - #first / 2
       for i = 1, #first, 2 do
         n = n + 1
@@ -376,6 +380,9 @@ local function write_owners()
       m = m + 1
       nothing[m] = key
     end
+  end
+  if n > SEARCHED_MAX then
+    append(written, '', LONG)
   end
   call_many('HSET', owners, written)
   call_many('HDEL', owners, nothing)
