@@ -141,10 +141,13 @@ pub async fn next(tx: &mut Tx, limit: u32) -> Result<Vec<Row>, db::Error> {
 }
 
 /// The first number is a namespace of our own among the advisory locks of the database.
-const LOCK_SHARD_POSTGRES: &str = "select pg_try_advisory_xact_lock(1936746602, $1::int)";
+const LOCK_SHARD_POSTGRES: &str = "\
+    select pg_try_advisory_xact_lock(1936746602, $1::int)
+    from (select set_config('synchronous_commit', 'off', true)) as unsynced";
 
 /// PostgreSQL: takes the shard until the end of the transaction, unless another has it. Only this kind of lock passes
-/// a pooler in transaction mode.
+/// a pooler in transaction mode. The transaction is not synced: what it deletes is in the log, and where the server dies and
+/// has the rows again, they are appended again in their order.
 pub async fn lock_shard(tx: &mut Tx, shard: i64) -> Result<bool, db::Error> {
     Ok(on_tx!(tx, |conn| sqlx::query_scalar(LOCK_SHARD_POSTGRES)
         .bind(shard)
