@@ -31,6 +31,7 @@ mod waiting;
 mod webhooks;
 mod whoami;
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -59,9 +60,21 @@ pub use lb_check::LbCheck;
 pub use rate_limit::RateLimits;
 pub use whoami::Identity;
 
-/// The handles that the routes work with. Clones share them.
+/// What the routes share. The layers of each request clone it several times, so that it is one pointer.
 #[derive(Debug, Clone)]
-pub struct Api {
+pub struct Api(Arc<Handles>);
+
+impl Deref for Api {
+    type Target = Handles;
+
+    fn deref(&self) -> &Handles {
+        &self.0
+    }
+}
+
+/// The handles that the routes work with.
+#[derive(Debug)]
+pub struct Handles {
     /// The truth.
     pub db: Db,
     /// Instants.
@@ -100,7 +113,7 @@ pub struct Api {
     pub lb_check: LbCheck,
 }
 
-impl Api {
+impl Handles {
     /// This person's credentials or memberships are fewer than before: open connections are to look again.
     async fn access_changed(&self, user: UserId) {
         Push::new(self.state.clone()).access_changed(user).await;
@@ -140,8 +153,8 @@ impl Rules {
 }
 
 /// All routes, ready to be put inside the standard layers of `http`.
-pub fn routes(api: Api) -> Router {
-    routes::router(list(), api)
+pub fn routes(handles: Handles) -> Router {
+    routes::router(list(), Api(Arc::new(handles)))
 }
 
 /// Method and path template of every route, for those who check them all.

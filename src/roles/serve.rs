@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use crate::api::{self, Api, Identity, LbCheck, RateLimits};
+use crate::api::{self, Handles, Identity, LbCheck, RateLimits};
 use crate::app::App;
 use crate::domain::users::{Bearers, Passwords};
 use crate::roles::args::ServeArgs;
@@ -34,7 +34,7 @@ pub async fn run(_args: ServeArgs, settings: Settings) -> anyhow::Result<ExitCod
 /// # Errors
 /// Only when password hashing refuses its own parameters.
 pub fn routes(started: &Started) -> anyhow::Result<axum::Router> {
-    Ok(api::routes(api(&started.app, started.role)?).merge(web::routes()))
+    Ok(api::routes(handles(&started.app, started.role)?).merge(web::routes()))
 }
 
 /// The sessions of people.
@@ -48,12 +48,12 @@ pub(super) fn sessions(app: &App) -> Sessions {
     )
 }
 
-fn api(app: &App, role: Role) -> anyhow::Result<Api> {
+fn handles(app: &App, role: Role) -> anyhow::Result<Handles> {
     let auth = &app.settings.auth;
     if app.settings.http.allow_insecure_cookies {
         tracing::warn!("http.allow_insecure_cookies: session cookies travel in the clear");
     }
-    Ok(Api {
+    Ok(Handles {
         db: app.db.clone(),
         clock: app.clock.clone(),
         state: app.state.clone(),
