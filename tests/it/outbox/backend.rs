@@ -48,8 +48,21 @@ impl Backend {
     }
 
     pub async fn postgres_with_kafka() -> Self {
+        Self::postgres(|settings| settings).await
+    }
+
+    /// Whatever is done uses the same session.
+    pub async fn postgres_by_one_connection() -> Self {
+        Self::postgres(|settings| settings::Database {
+            pool_max: 1,
+            ..settings
+        })
+        .await
+    }
+
+    async fn postgres(settings: fn(settings::Database) -> settings::Database) -> Self {
         let home = postgres_database(async |url: &str| drop(opened(url).await)).await;
-        let db = Db::open(&database(&home.url()))
+        let db = Db::open(&settings(database(&home.url())))
             .await
             .expect("PostgreSQL opens");
         let backend = Self::over(db, event_log::Backend::kafka().await).await;
@@ -119,6 +132,17 @@ impl Backend {
         .fetch_one(conn)
         .await);
         count.expect("a count")
+    }
+
+    /// PostgreSQL: whether a session waits until what it commits is on disk.
+    pub async fn synced_commits(&self) -> String {
+        let mut tx = self.db.reader().await.expect("a reader");
+        let setting = on_tx!(tx, |conn| sqlx::query_scalar(
+            "select current_setting('synchronous_commit')"
+        )
+        .fetch_one(conn)
+        .await);
+        setting.expect("a setting")
     }
 
     /// Waits until a relay is shown every row, whichever shard it reads first: PostgreSQL shows none that is younger than

@@ -6,6 +6,7 @@ mod faults;
 use std::time::Duration;
 
 use spheroctl::db::{Dialect, run_tx};
+use spheroctl::events::inbox::{Inbox, Standing};
 use spheroctl::events::outbox::{PAYLOAD_BYTES_MAX, stage};
 use spheroctl::events::partition::shard_of;
 use spheroctl::events::relay::{Pass, Relay};
@@ -249,6 +250,21 @@ async fn a_shard_that_another_relay_has_holds_nobody_up() {
     assert_eq!(backend.waiting().await, 5);
     backend.relay_until_empty("b").await;
     assert_eq!(first_of_each(&backend.arrived().await).len(), 7);
+}
+
+/// What a relay and an inbox do without a sync is theirs alone: the session that they give back syncs what others commit.
+#[tokio::test]
+async fn a_session_syncs_again_after_what_waits_for_no_sync() {
+    let backend = Backend::postgres_by_one_connection().await;
+    let (key, clock) = (keys(1)[0], SystemClock::shared());
+    let events = backend.stage(&submitted(&[key], 1)).await;
+    let relay = backend.relay("a", backend.log());
+    assert_eq!(first_pass(&backend, &relay).await.relayed, 1);
+    assert_eq!(backend.synced_commits().await, "on");
+    let inbox = Inbox::new(backend.db.clone(), clock, "g", "a");
+    let (_, standings) = inbox.begin(&[events[0].id]).await.expect("a start");
+    assert_eq!(standings, [Standing::Started { attempt: 1 }]);
+    assert_eq!(backend.synced_commits().await, "on");
 }
 
 /// A pass to which every row is shown.
