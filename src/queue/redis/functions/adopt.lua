@@ -24,6 +24,6 @@ register('adopt', function()
     write_owners()
     write_clocks({})
   end
-  redis.call('ZADD', leases, now() + lease, id)
+  call('ZADD', leases, now() + lease, id)
   return 1
 end)

@@ -1,10 +1,10 @@
 -- ARGV: job. Answers 1 when somebody holds it, who will hear of it at the next renewal; else 0.
 register('cancel', function()
   local job = ARGV[ARGS + 1]
-  local record = redis.call('HGET', jobs, job)
+  local record = call('HGET', jobs, job)
   if not record or not is_held(record) then
     return 0
   end
-  redis.call('SADD', stops, job)
+  call('SADD', stops, job)
   return 1
 end)

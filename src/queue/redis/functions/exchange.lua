@@ -57,12 +57,12 @@ local claimed, starts, fence, left
 
 -- When the first of the delayed jobs is due, in ms; none where there is none.
 local function earliest()
-  return tonumber(redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')[2])
+  return tonumber(call('ZRANGE', delayed, 0, 0, 'WITHSCORES')[2])
 end
 
 -- Jobs that have become due wait from now on, at their places.
 local function promote()
-  local due = redis.call('ZRANGEBYSCORE', delayed, '-inf', now(), 'LIMIT', 0, promoted_max)
+  local due = call('ZRANGEBYSCORE', delayed, '-inf', now(), 'LIMIT', 0, promoted_max)
   call_many('ZREM', delayed, due)
   local records, of, level = read_jobs(due)
   for i, record in ipairs(records) do
@@ -115,13 +115,13 @@ local function claim_aged(count_waiting)
     return
   end
   local turn = math.floor(starts / aged_share)
-  local count = math.floor((starts + math.min(limit, count_waiting)) / aged_share) - turn
+  local count = math.floor((starts + min(limit, count_waiting)) / aged_share) - turn
   local levels = PRIORITY_MAX - PRIORITY_MIN
   local from = place_of(PRIORITY_MIN + turn % levels, 0)
   for number = 0, #lanes - 1 do
     local lane = lanes[1 + (number + math.floor(turn / levels)) % #lanes]
     if count > #claimed then
-      local first = redis.call('ZRANGEBYSCORE', waiting[lane], from, '+inf', 'WITHSCORES', 'LIMIT', 0, count - #claimed)
+      local first = call('ZRANGEBYSCORE', waiting[lane], from, '+inf', 'WITHSCORES', 'LIMIT', 0, count - #claimed)
       local all, ids, places = {}, {}, {}
       for i = 1, #first, 2 do
         all[#all + 1] = first[i]
@@ -145,7 +145,7 @@ local function first_of(several, room)
   local found, ids, places, taken = {}, {}, {}, {}
   for _, entry in ipairs(several) do
     local turn = (entry.number - 1 + starts) % #lanes
-    local first = redis.call('ZRANGE', waiting[entry.lane], 0, room - 1, 'WITHSCORES')
+    local first = call('ZRANGE', waiting[entry.lane], 0, room - 1, 'WITHSCORES')
     local level, index = -1, 0
     for i = 1, #first, 2 do
       local of = math.floor(first[i + 1] / RANK)
@@ -163,7 +163,7 @@ local function first_of(several, room)
     end
     return false
   end)
-  for i = 1, math.min(room, #found) do
+  for i = 1, min(room, #found) do
     ids[i], places[i] = found[i][4], found[i][5]
     append(taken[found[i][6]], ids[i], nil)
   end
@@ -189,7 +189,7 @@ local function first(room)
     return first_of(several, room)
   elseif #several == 1 then
     local lane = several[1].lane
-    local popped = redis.call('ZPOPMIN', waiting[lane], room)
+    local popped = call('ZPOPMIN', waiting[lane], room)
     left[lane] = left[lane] - #popped / 2
     for i = 1, #popped / 2 do
       ids[i], places[i] = popped[2 * i - 1], popped[2 * i]
@@ -202,7 +202,7 @@ end
 local function count_left()
   local sum = 0
   for _, lane in ipairs(lanes) do
-    left[lane] = redis.call('ZCARD', waiting[lane])
+    left[lane] = call('ZCARD', waiting[lane])
     sum = sum + left[lane]
   end
   return sum
@@ -211,9 +211,9 @@ end
 -- The counters 'starts' and 'fence'; with them what the only lane has that is claimed from.
 local function read_clocks()
   if #lanes > 1 then
-    return redis.call('HMGET', clocks, 'starts', 'fence')
+    return call('HMGET', clocks, 'starts', 'fence')
   end
-  local read = redis.call('HMGET', clocks, 'starts', 'fence', lanes[1])
+  local read = call('HMGET', clocks, 'starts', 'fence', lanes[1])
   clock_of(lanes[1], read[3])
   return read
 end

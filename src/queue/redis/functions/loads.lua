@@ -8,7 +8,7 @@ register('loads', function()
       for p = PRIORITY_MIN, PRIORITY_MAX do
         fields[p + 1] = fields[1] .. string.char(p)
       end
-      local found = redis.call('HMGET', owners, unpack(fields))
+      local found = call('HMGET', owners, unpack(fields))
       if found[1] then
         local running, behind = struct.unpack(LOAD, found[1])
         runs, waits = runs + running, waits + behind

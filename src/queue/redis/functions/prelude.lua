@@ -37,15 +37,18 @@ local SEARCHED_MAX, LONG = 32, ('-'):rep(65)
 -- Of a LOAD; of a LEVEL: jobs in `waiting`, delayed jobs, the rank given last (0 where none of both is left).
 local RUNNING, BACKLOG, PLACED, DELAYED, LAST = 1, 2, 1, 2, 3
 
--- Found by the first call: while a library is loaded, it sees nothing but `redis`.
-local pack, unpack_number, sub, byte, max
+-- Found by the first call: while a library is loaded, it sees nothing but what registers functions.
+local call, pack, unpack_number, sub, byte, max, min
 
 -- What this call has read and changed so far; `begin` makes it empty. Of owners: what they have, and how many places of
 -- theirs became free. Of jobs: where they go, written by `flush`. Of lanes: whether nothing waited before.
 local ranks, loads, levels, freed, gone, saved, now_waiting, now_delayed, now_backlogged, slept
 
 local function begin(keys, args)
-  pack, unpack_number, sub, byte, max = struct.pack, struct.unpack, string.sub, string.byte, math.max
+  if not call then
+    call, pack, unpack_number, sub, byte = redis.call, struct.pack, struct.unpack, string.sub, string.byte
+    max, min = math.max, math.min
+  end
   jobs, owners, clocks, delayed, leases, stops = keys[1], keys[2], keys[3], keys[4], keys[5], keys[6]
   waiting, backlogs = { [0] = keys[7], [1] = keys[8] }, keys[9]
   ARGV, wake, running_max = args, args[1], tonumber(args[2])
@@ -55,18 +58,18 @@ local function begin(keys, args)
 end
 
 local function now_us()
-  time = time or redis.call('TIME')
+  time = time or call('TIME')
   return time[1] * 1000000 + time[2]
 end
 local function now()
   return math.floor(now_us() / 1000)
 end
 
--- Makes `call` a function of the server, which begins anew each time: nothing is left of a call that failed.
-local function register(name, call)
+-- Makes `work` a function of the server, which begins anew each time: nothing is left of a call that failed.
+local function register(name, work)
   redis.register_function(name .. '_' .. VERSION, function(keys, args)
     begin(keys, args)
-    return call()
+    return work()
   end)
 end
 
@@ -74,20 +77,26 @@ end
 
 -- The same call for a list of any length; nothing for an empty one.
 local function call_many(command, key, list)
-  for first = 1, #list, CHUNK do
-    redis.call(command, key, unpack(list, first, math.min(first + CHUNK - 1, #list)))
+  local n = #list
+  if n > CHUNK then
+    for first = 1, n, CHUNK do
+      call(command, key, unpack(list, first, min(first + CHUNK - 1, n)))
+    end
+  elseif n > 0 then
+    call(command, key, unpack(list))
   end
 end
 
 -- One value per entry of a list of any length (HMGET, ZMSCORE, SMISMEMBER).
 local function read_many(command, key, list)
-  if #list <= CHUNK then
-    return #list > 0 and redis.call(command, key, unpack(list)) or {}
+  local n = #list
+  if n <= CHUNK then
+    return n > 0 and call(command, key, unpack(list)) or {}
   end
   local values = {}
-  for first = 1, #list, CHUNK do
-    local last = math.min(first + CHUNK - 1, #list)
-    local part = redis.call(command, key, unpack(list, first, last))
+  for first = 1, n, CHUNK do
+    local last = min(first + CHUNK - 1, n)
+    local part = call(command, key, unpack(list, first, last))
     for i = 1, last - first + 1 do
       values[first + i - 1] = part[i]
     end
@@ -134,7 +143,7 @@ end
 local function clock_of(lane, read)
   local clock = ranks[lane]
   if not clock then
-    local record = read or redis.call('HGET', clocks, lane)
+    local record = read or call('HGET', clocks, lane)
     clock = record and { struct.unpack(CLOCK, record) } or { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
     ranks[lane] = clock
   end
@@ -262,6 +271,9 @@ end
 
 -- Takes jobs that are not leased out of wherever they stand. Answers their ranks.
 local function leave(ids, records)
+  if #ids == 0 then
+    return {}
+  end
   local found = {}
   for lane, key in pairs(waiting) do
     local of_lane, numbers = {}, {}
@@ -283,9 +295,9 @@ local function leave(ids, records)
     if found[i] then
       level[PLACED] = level[PLACED] - 1
       answer[i] = found[i] % RANK
-    elseif redis.call('ZREM', delayed, id) == 1 then
+    elseif call('ZREM', delayed, id) == 1 then
       level[DELAYED] = level[DELAYED] - 1
-    elseif redis.call('ZREM', backlog_of(key_of(record)), id) == 1 then
+    elseif call('ZREM', backlog_of(key_of(record)), id) == 1 then
       local load = loads[key_of(record)]
       load[BACKLOG] = load[BACKLOG] - 1
     end
@@ -297,7 +309,7 @@ end
 -- The end of leases, whatever follows.
 local function forget_leases(ids)
   call_many('ZREM', leases, ids)
-  if #ids > 0 and redis.call('EXISTS', stops) == 1 then
+  if #ids > 0 and call('EXISTS', stops) == 1 then
     call_many('SREM', stops, ids)
   end
 end
@@ -318,7 +330,7 @@ local function flush()
   for lane, list in pairs(now_waiting) do
     if #list > 0 then
       if slept[lane] == nil then
-        slept[lane] = redis.call('ZCARD', waiting[lane]) == 0
+        slept[lane] = call('ZCARD', waiting[lane]) == 0
       end
       call_many('ZADD', waiting[lane], list)
       now_waiting[lane] = {}
@@ -326,9 +338,9 @@ local function flush()
   end
   flush_backlogs()
   if #now_delayed > 0 then
-    local before = redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')[2]
+    local before = call('ZRANGE', delayed, 0, 0, 'WITHSCORES')[2]
     call_many('ZADD', delayed, now_delayed)
-    local after = redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')[2]
+    local after = call('ZRANGE', delayed, 0, 0, 'WITHSCORES')[2]
     slept.delayed = not before or tonumber(after) < tonumber(before)
   end
   gone, saved, now_delayed = {}, {}, {}
@@ -341,7 +353,7 @@ local function refill()
     local load = loads[key]
     if load[BACKLOG] > 0 then
       flush()
-      local first = redis.call('ZPOPMIN', backlog_of(key), math.min(count + 1, CHUNK))
+      local first = call('ZPOPMIN', backlog_of(key), min(count + 1, CHUNK))
       load[BACKLOG] = load[BACKLOG] - #first / 2
       for i = 1, #first, 2 do
         n = n + 1
@@ -397,10 +409,10 @@ local function announce(claims)
     return
   end
   for lane, key in pairs(waiting) do
-    new = new or (slept[lane] and (not claims or redis.call('ZCARD', key) > 0))
+    new = new or (slept[lane] and (not claims or call('ZCARD', key) > 0))
   end
   if new then
-    redis.call('PUBLISH', wake, '')
+    call('PUBLISH', wake, '')
   end
 end
 
