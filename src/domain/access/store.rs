@@ -15,12 +15,14 @@ const ROLE_OF: &str = "
     from project_members
     where project_id = $1 and user_id = $2";
 
+/// One look-up for each: a semi-join would read the whole table.
 const ROLES_OF_POSTGRES: &str = "
-    select project_id, user_id, role
-    from project_members
-    where (project_id, user_id) in (
-        select project_id, user_id from json_to_recordset($1::json) as row (project_id uuid, user_id uuid)
-    )";
+    select found.project_id, found.user_id, found.role
+    from json_to_recordset($1::json) as asked (project_id uuid, user_id uuid)
+    cross join lateral (
+        select * from project_members as member
+        where member.project_id = asked.project_id and member.user_id = asked.user_id limit 1
+    ) as found";
 
 const ROLES_OF_SQLITE: &str = "
     select project_id, user_id, role

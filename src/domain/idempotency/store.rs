@@ -19,12 +19,14 @@ const INSERT: &str = "
     insert into idempotency_keys (principal, key, request_sha256, outcome, created_at)
     values ($1, $2, $3, $4, $5)";
 
+/// One look-up for each: a semi-join would read the whole table, which grows by each request of a day.
 const FIND_MANY_POSTGRES: &str = "
-    select principal, key, request_sha256, outcome
-    from idempotency_keys
-    where (principal, key) in (
-        select principal, key from json_to_recordset($1::json) as row (principal uuid, key text)
-    )";
+    select found.principal, found.key, found.request_sha256, found.outcome
+    from json_to_recordset($1::json) as asked (principal uuid, key text)
+    cross join lateral (
+        select * from idempotency_keys as known
+        where known.principal = asked.principal and known.key = asked.key limit 1
+    ) as found";
 
 const FIND_MANY_SQLITE: &str = "
     select principal, key, request_sha256, outcome

@@ -116,7 +116,7 @@ async fn look(tx: &mut Tx, sql: &'static str) -> Result<Vec<Waiting>, db::Error>
 /// commits late would be passed over.
 const NEXT_OF_SHARD_POSTGRES: &str = "\
     select seq, id, topic, key, headers, payload from outbox_events
-    where shard = $1 and xid < pg_snapshot_xmin(pg_current_snapshot())
+    where shard = $1 and xid < (select pg_snapshot_xmin(pg_current_snapshot()))
     order by seq limit $2";
 
 /// PostgreSQL: the next rows of one shard, in commit order per key.
@@ -143,11 +143,16 @@ pub async fn next(tx: &mut Tx, limit: u32) -> Result<Vec<Row>, db::Error> {
 /// The first number is a namespace of our own among the advisory locks of the database.
 const LOCK_SHARD_POSTGRES: &str = "\
     select pg_try_advisory_xact_lock(1936746602, $1::int)
-    from (select set_config('synchronous_commit', 'off', true)) as unsynced";
+    from (
+        select set_config('synchronous_commit', 'off', true), set_config('enable_bitmapscan', 'off', true)
+    ) as of_this_transaction";
 
 /// PostgreSQL: takes the shard until the end of the transaction, unless another has it. Only this kind of lock passes
-/// a pooler in transaction mode. The transaction is not synced: what it deletes is in the log, and where the server dies and
-/// has the rows again, they are appended again in their order.
+/// a pooler in transaction mode.
+///
+/// The transaction is not synced: what it deletes is in the log, and where the server dies and has the rows again, they are
+/// appended again in their order. It reads rows in the order of the index, which learns which of its entries are of deleted rows;
+/// a bitmap would fetch all of these again in each pass until they are vacuumed.
 pub async fn lock_shard(tx: &mut Tx, shard: i64) -> Result<bool, db::Error> {
     Ok(on_tx!(tx, |conn| sqlx::query_scalar(LOCK_SHARD_POSTGRES)
         .bind(shard)

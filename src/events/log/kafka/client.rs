@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
+use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::context::GroupContext;
-use super::queue::Queue;
 
 /// Longest pause between two looks into the queues, 100 ms: librdkafka rings when it fills, but not again for what stands behind
 /// an event that a look has consumed without a word.
@@ -51,12 +51,12 @@ impl Client {
 
     /// A queue of its own for a partition, by its full topic: from now on what is fetched of it is in there alone. To be asked for
     /// before the partition is assigned, so that nothing of it is anywhere else. None for what is no topic.
-    pub fn queue(self: &Arc<Self>, topic: &str, partition: i32) -> Option<Queue> {
+    pub fn split(&self, topic: &str, partition: i32) -> Option<PartitionQueue<GroupContext>> {
         let consumer = self.consumer.as_ref()?;
         let mut queue = consumer.split_partition_queue(topic, partition)?;
         let bell = self.filled.clone();
         queue.set_nonempty_callback(move || bell.notify_one());
-        Some(Queue::new(queue, self.clone()))
+        Some(queue)
     }
 
     /// Cancelled once it has left its group and is closed.

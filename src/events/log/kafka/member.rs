@@ -99,7 +99,7 @@ impl Member {
                 let client = self.client()?.clone();
                 for partition in partitions.iter().cloned() {
                     let full = self.names.topic(&partition.topic);
-                    let queue = client.queue(&full, partition.number);
+                    let queue = Queue::of(&client, &full, partition.number);
                     let queue = queue.ok_or_else(|| unavailable("a partition has no queue"))?;
                     self.held.insert(Arc::new(partition), Arc::new(queue));
                 }

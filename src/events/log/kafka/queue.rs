@@ -18,12 +18,13 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// A queue of this client.
-    pub const fn new(queue: PartitionQueue<GroupContext>, client: Arc<Client>) -> Self {
-        Self {
-            queue,
-            _client: client,
-        }
+    /// The queue of a partition, by its full topic, which is to be asked for before the partition is assigned
+    /// ([`Client::split`]). None for what is no topic.
+    pub fn of(client: &Arc<Client>, topic: &str, partition: i32) -> Option<Self> {
+        Some(Self {
+            queue: client.split(topic, partition)?,
+            _client: client.clone(),
+        })
     }
 
     /// The next message that is at hand, or what there is to tell in its place.
