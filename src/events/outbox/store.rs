@@ -144,15 +144,16 @@ pub async fn next(tx: &mut Tx, limit: u32) -> Result<Vec<Row>, db::Error> {
 const LOCK_SHARD_POSTGRES: &str = "\
     select pg_try_advisory_xact_lock(1936746602, $1::int)
     from (
-        select set_config('synchronous_commit', 'off', true), set_config('enable_bitmapscan', 'off', true)
+        select set_config('synchronous_commit', 'off', true),
+            set_config('enable_bitmapscan', 'off', true), set_config('enable_seqscan', 'off', true)
     ) as of_this_transaction";
 
 /// PostgreSQL: takes the shard until the end of the transaction, unless another has it. Only this kind of lock passes
 /// a pooler in transaction mode.
 ///
 /// The transaction is not synced: what it deletes is in the log, and where the server dies and has the rows again, they are
-/// appended again in their order. It reads rows in the order of the index, which learns which of its entries are of deleted rows;
-/// a bitmap would fetch all of these again in each pass until they are vacuumed.
+/// appended again in their order. It finds rows in the order of the indexes, which learn which of their entries are of deleted
+/// rows; a bitmap, or a look at the whole table, would fetch all of these again in each pass until they are vacuumed.
 pub async fn lock_shard(tx: &mut Tx, shard: i64) -> Result<bool, db::Error> {
     Ok(on_tx!(tx, |conn| sqlx::query_scalar(LOCK_SHARD_POSTGRES)
         .bind(shard)

@@ -125,24 +125,22 @@ impl Backend {
 
     /// Rows in the outbox.
     pub async fn waiting(&self) -> i64 {
-        let mut tx = self.db.reader().await.expect("a reader");
-        let count = on_tx!(tx, |conn| sqlx::query_scalar(
-            "select count(*) from outbox_events"
-        )
-        .fetch_one(conn)
-        .await);
-        count.expect("a count")
+        self.number("select count(*) from outbox_events").await
     }
 
-    /// PostgreSQL: whether a session waits until what it commits is on disk.
-    pub async fn synced_commits(&self) -> String {
+    /// PostgreSQL: whether a session has the settings back that a relay or an inbox changes for a transaction.
+    pub async fn has_settings_back(&self) -> bool {
+        let on = "select count(*) from pg_settings where setting = 'on'
+            and name in ('synchronous_commit', 'enable_bitmapscan', 'enable_seqscan')";
+        self.number(on).await == 3
+    }
+
+    async fn number(&self, statement: &'static str) -> i64 {
         let mut tx = self.db.reader().await.expect("a reader");
-        let setting = on_tx!(tx, |conn| sqlx::query_scalar(
-            "select current_setting('synchronous_commit')"
-        )
-        .fetch_one(conn)
-        .await);
-        setting.expect("a setting")
+        let number = on_tx!(tx, |conn| sqlx::query_scalar(statement)
+            .fetch_one(conn)
+            .await);
+        number.expect("a number")
     }
 
     /// Waits until a relay is shown every row, whichever shard it reads first: PostgreSQL shows none that is younger than
@@ -153,12 +151,7 @@ impl Backend {
             "select 0",
         );
         eventually("all rows are shown", deadline, async || {
-            let mut tx = self.db.reader().await.expect("a reader");
-            let hidden: i64 = on_tx!(tx, |conn| sqlx::query_scalar(statement)
-                .fetch_one(conn)
-                .await)
-            .expect("a count");
-            hidden == 0
+            self.number(statement).await == 0
         })
         .await;
     }

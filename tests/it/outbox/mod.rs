@@ -252,19 +252,19 @@ async fn a_shard_that_another_relay_has_holds_nobody_up() {
     assert_eq!(first_of_each(&backend.arrived().await).len(), 7);
 }
 
-/// What a relay and an inbox do without a sync is theirs alone: the session that they give back syncs what others commit.
+/// What a relay and an inbox change of a session is theirs alone: others' commits are synced in it, and their plans are free.
 #[tokio::test]
-async fn a_session_syncs_again_after_what_waits_for_no_sync() {
+async fn a_session_has_its_settings_back_after_a_relay_and_an_inbox() {
     let backend = Backend::postgres_by_one_connection().await;
     let (key, clock) = (keys(1)[0], SystemClock::shared());
     let events = backend.stage(&submitted(&[key], 1)).await;
     let relay = backend.relay("a", backend.log());
     assert_eq!(first_pass(&backend, &relay).await.relayed, 1);
-    assert_eq!(backend.synced_commits().await, "on");
+    assert!(backend.has_settings_back().await);
     let inbox = Inbox::new(backend.db.clone(), clock, "g", "a");
     let (_, standings) = inbox.begin(&[events[0].id]).await.expect("a start");
     assert_eq!(standings, [Standing::Started { attempt: 1 }]);
-    assert_eq!(backend.synced_commits().await, "on");
+    assert!(backend.has_settings_back().await);
 }
 
 /// A pass to which every row is shown.

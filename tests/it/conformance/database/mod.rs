@@ -3,6 +3,7 @@
 mod batch;
 mod migrations;
 mod open;
+mod plans;
 mod schema;
 mod statements;
 mod transactions;

@@ -46,6 +46,13 @@ pub async fn every_statement_prepares(backend: &Backend) {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// The text of the statement at this place.
+pub fn named(place: &str) -> String {
+    let mut statements = of_product().into_iter();
+    let found = statements.find(|statement| statement.place == place);
+    found.expect("the statement is there").text
+}
+
 async fn prepare(tx: &mut Tx, text: &str) -> sqlx::Result<()> {
     let text = AssertSqlSafe(text.to_owned()).into_sql_str();
     match tx.connection() {
