@@ -24,6 +24,19 @@ pub struct Keep {
     pub lifetime: Duration,
 }
 
+/// Something to be published and kept.
+#[derive(Debug, Clone)]
+pub struct Post<'p> {
+    /// Where.
+    pub channel: &'p str,
+    /// What.
+    pub payload: Bytes,
+    /// What it tells of: as long as a publication of it is kept, another changes nothing.
+    pub event: Option<&'p str>,
+    /// How much of the channel is kept.
+    pub keep: Keep,
+}
+
 /// A place in a channel's history.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Position {

@@ -15,7 +15,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use parking_lot::Mutex;
 
 use super::fanout::Fanout;
-use super::feed::{Heard, Keep, Posted, Recalled};
+use super::feed::{Heard, Post, Posted, Recalled};
 use super::rate_limit::{self, Allowance, Rate};
 use super::{Error, Receiver, StateStore, Subscription, When};
 use crate::kit::clock::SharedClock;
@@ -177,22 +177,19 @@ impl StateStore for Memory {
         Arc::new(self.fanout.receiver())
     }
 
-    async fn post(
-        &self,
-        channel: &str,
-        payload: Bytes,
-        event: Option<&str>,
-        keep: Keep,
-    ) -> Result<Posted, Error> {
+    async fn post(&self, posts: &[Post<'_>]) -> Result<Vec<Posted>, Error> {
         self.with(|store, now| {
-            let posted = store.feeds.post(channel, payload.clone(), event, keep, now);
-            store.watch_feed(channel, now);
-            if posted.is_new {
-                // Inside the lock: subscribers hear publications in the order of their numbers.
-                let message = Heard::kept(&posted.position, &payload);
-                self.fanout.publish(channel, &message);
-            }
-            Ok(posted)
+            let publish = |post: &Post<'_>| {
+                let posted = store.feeds.post(post, now);
+                store.watch_feed(post.channel, now);
+                if posted.is_new {
+                    // Inside the lock: subscribers hear publications in the order of their numbers.
+                    let message = Heard::kept(&posted.position, &post.payload);
+                    self.fanout.publish(post.channel, &message);
+                }
+                posted
+            };
+            Ok(posts.iter().map(publish).collect())
         })
     }
 
@@ -348,6 +345,7 @@ fn add_to_text(key: &str, value: &Bytes, by: i64) -> Result<i64, Error> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::feed::{Keep, NUMBERING_LIFETIME};
     use super::*;
     use crate::kit::clock::{Clock, ManualClock, SystemClock};
 
@@ -384,17 +382,21 @@ mod tests {
     #[tokio::test]
     async fn a_channels_memory_goes_by_itself() {
         let (memory, clock) = store();
-        let keep = Keep {
-            messages_max: 2,
-            lifetime: MINUTE,
+        let post = Post {
+            channel: "c",
+            payload: Bytes::new(),
+            event: None,
+            keep: Keep {
+                messages_max: 2,
+                lifetime: MINUTE,
+            },
         };
-        for _ in 0..3 {
-            memory.post("c", Bytes::new(), None, keep).await.unwrap();
-        }
+        let posts = [post.clone(), post.clone(), post];
+        memory.post(&posts).await.unwrap();
         clock.advance(MINUTE);
         memory.ping().await.unwrap();
         assert!(!memory.store.lock().feeds.is_empty());
-        clock.advance(super::super::feed::NUMBERING_LIFETIME);
+        clock.advance(NUMBERING_LIFETIME);
         memory.ping().await.unwrap();
         let store = memory.store.lock();
         assert!(store.feeds.is_empty() && store.feed_looks.is_empty() && store.ends.is_empty());

@@ -24,7 +24,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use feed::{Keep, Posted, Recalled};
+use feed::{Post, Posted, Recalled};
 use rate_limit::{Allowance, Rate};
 
 /// A state store handle as it is passed around.
@@ -113,15 +113,9 @@ pub trait StateStore: Send + Sync + std::fmt::Debug + 'static {
     /// A receiver that hears no channel yet, and any number of them later. What it holds is bounded as a whole.
     fn receiver(&self) -> Arc<dyn Receiver>;
 
-    /// Numbers `payload`, keeps it, and tells the present subscribers of `channel`, who hear a [`feed::Heard`] each in the
-    /// order of their numbers. An `event` whose publication is still kept changes nothing.
-    async fn post(
-        &self,
-        channel: &str,
-        payload: Bytes,
-        event: Option<&str>,
-        keep: Keep,
-    ) -> Result<Posted, Error>;
+    /// Numbers each publication of a channel in the given order, keeps it, and tells the present subscribers, who hear a
+    /// [`feed::Heard`] each in the order of their numbers. Answers where each stands; after an error some may be published.
+    async fn post(&self, posts: &[Post<'_>]) -> Result<Vec<Posted>, Error>;
 
     /// What `channel` keeps after the offset `after`, and where its latest publication stands.
     async fn recall(&self, channel: &str, after: u64) -> Result<Recalled, Error>;

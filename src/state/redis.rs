@@ -20,7 +20,7 @@ use fred::interfaces::{ClientLike, KeysInterface, PubsubInterface};
 use fred::types::{Expiration, Key, SetOptions, Value};
 use tokio::runtime::Handle;
 
-use super::feed::{Keep, Posted, Recalled};
+use super::feed::{Post, Posted, Recalled};
 use super::rate_limit::{self, Allowance, Rate};
 use super::{Error, Receiver, StateStore, Subscription, When};
 use crate::kit::lifecycle::Lifecycle;
@@ -135,6 +135,10 @@ impl Redis {
     /// A connection of the pool; any that stands, where one does.
     fn client(&self) -> &Client {
         self.shared.pool.next_connected()
+    }
+
+    fn is_clustered(&self) -> bool {
+        self.client().is_clustered()
     }
 
     fn error(&self, error: fred::error::Error) -> Error {
@@ -276,14 +280,8 @@ impl StateStore for Redis {
         Arc::new(pubsub::Tuned::new(self.clone()))
     }
 
-    async fn post(
-        &self,
-        channel: &str,
-        payload: Bytes,
-        event: Option<&str>,
-        keep: Keep,
-    ) -> Result<Posted, Error> {
-        self.feed_post(channel, payload, event, keep).await
+    async fn post(&self, posts: &[Post<'_>]) -> Result<Vec<Posted>, Error> {
+        self.feed_post(posts).await
     }
 
     async fn recall(&self, channel: &str, after: u64) -> Result<Recalled, Error> {

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::kit::breaker::{self, Change};
 use crate::kit::id::{EventId, JobId, UserId};
-use crate::state::feed::{Heard, Posted};
+use crate::state::feed::{Heard, Post, Posted};
 use crate::state::{SharedState, Subscription, When};
 
 use super::Error;
@@ -53,6 +53,21 @@ pub enum JobMessage {
         /// How.
         status: Status,
     },
+}
+
+/// A job that has ended, to be told by [`Push::jobs_ended`].
+#[derive(Debug, Clone, Copy)]
+pub struct JobEnd {
+    /// The fact that says so.
+    pub event: EventId,
+    /// Which one.
+    pub job: JobId,
+    /// Whose it is.
+    pub owner: UserId,
+    /// The run.
+    pub attempt: i64,
+    /// How.
+    pub status: Status,
 }
 
 /// A message on `system`.
@@ -135,32 +150,28 @@ impl Push {
         event: EventId,
         message: &impl Serialize,
     ) -> Result<bool, Error> {
-        let told = Told::by_the_product(message).map_err(unwritable)?;
-        let posted = self.post(channel, Some(event), &told).await?;
-        Ok(posted.is_new)
+        let payload = payload(message)?;
+        let posted = self.post(&[(channel, Some(event), payload)]).await?;
+        Ok(posted.iter().all(|posted| posted.is_new))
     }
 
-    /// Tells the end of a job, on its channel and on its owner's.
+    /// Tells the ends of jobs, in this order, on the channel of each and on its owner's.
     ///
     /// # Errors
     /// As [`Push::event`].
-    pub async fn job_ended(
-        &self,
-        event: EventId,
-        job: JobId,
-        owner: UserId,
-        attempt: i64,
-        status: Status,
-    ) -> Result<(), Error> {
-        let message = JobMessage::Ended {
-            job,
-            attempt,
-            status,
-        };
-        for channel in [Channel::Job(job), Channel::User(owner)] {
-            self.event(channel, event, &message).await?;
+    pub async fn jobs_ended(&self, ends: &[JobEnd]) -> Result<(), Error> {
+        let mut news = Vec::with_capacity(2 * ends.len());
+        for end in ends {
+            let payload = payload(&JobMessage::Ended {
+                job: end.job,
+                attempt: end.attempt,
+                status: end.status,
+            })?;
+            for channel in [Channel::Job(end.job), Channel::User(end.owner)] {
+                news.push((channel, Some(end.event), payload.clone()));
+            }
         }
-        Ok(())
+        self.post(&news).await.map(drop)
     }
 
     /// Publishes what a client says, and keeps it as an event.
@@ -168,7 +179,10 @@ impl Push {
     /// # Errors
     /// When the state store does not answer.
     pub async fn said(&self, channel: Channel, told: &Told) -> Result<Posted, Error> {
-        self.post(channel, None, told).await
+        let payload = told.to_bytes().map_err(unwritable)?;
+        let mut posted = self.post(&[(channel, None, payload)]).await?;
+        let posted = posted.pop();
+        posted.ok_or_else(|| Error::Internal("a publication without an answer".into()))
     }
 
     /// Tells those who listen now, and nobody later.
@@ -228,20 +242,26 @@ impl Push {
         }
     }
 
-    async fn post(
-        &self,
-        channel: Channel,
-        event: Option<EventId>,
-        told: &Told,
-    ) -> Result<Posted, Error> {
-        let payload = told.to_bytes().map_err(unwritable)?;
-        let event = event.map(|event| event.to_string());
-        let (key, keep) = (channel.key(), channel.keep());
-        Ok(self
-            .state
-            .post(&key, payload, event.as_deref(), keep)
-            .await?)
+    async fn post(&self, news: &[(Channel, Option<EventId>, Bytes)]) -> Result<Vec<Posted>, Error> {
+        let names = news.iter().map(|(channel, event, _)| {
+            let event = event.map(|event| event.to_string());
+            (channel.key(), event)
+        });
+        let names: Vec<(String, Option<String>)> = names.collect();
+        let posts = news.iter().zip(&names);
+        let posts = posts.map(|((channel, _, payload), (key, event))| Post {
+            channel: key,
+            payload: payload.clone(),
+            event: event.as_deref(),
+            keep: channel.keep(),
+        });
+        Ok(self.state.post(&posts.collect::<Vec<_>>()).await?)
     }
+}
+
+fn payload(message: &impl Serialize) -> Result<Bytes, Error> {
+    let told = Told::by_the_product(message).map_err(unwritable)?;
+    told.to_bytes().map_err(unwritable)
 }
 
 fn unwritable(error: serde_json::Error) -> Error {

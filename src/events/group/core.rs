@@ -116,9 +116,12 @@ impl Core {
         outcome
     }
 
-    /// The effect outside of the database.
-    pub async fn committed(&self, event: &Event) -> Result<(), HandlerError> {
-        bounded(self.handler.committed(event)).await
+    /// Makes the effects of events outside of the database.
+    pub async fn committed(&self, events: &[&Event]) -> Result<(), HandlerError> {
+        match events.is_empty() {
+            true => Ok(()),
+            false => bounded(self.handler.committed(events)).await,
+        }
     }
 }
 

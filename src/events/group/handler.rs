@@ -35,9 +35,10 @@ pub trait Handler: Send + Sync + std::fmt::Debug + 'static {
     /// them alone, and only such a failure counts.
     async fn handle(&self, tx: &mut Tx, events: &[&Event]) -> Result<(), HandlerError>;
 
-    /// The effect of `event` outside of the database.
-    async fn committed(&self, event: &Event) -> Result<(), HandlerError> {
-        let _ = event;
+    /// The effects of these events outside of the database, in this order. Where that fails for several, it is run for each of
+    /// them alone, and only such a failure counts.
+    async fn committed(&self, events: &[&Event]) -> Result<(), HandlerError> {
+        let _ = events;
         Ok(())
     }
 }

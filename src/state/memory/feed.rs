@@ -2,11 +2,10 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
 use super::end;
-use crate::state::feed::{Entry, Keep, NUMBERING_LIFETIME, Position, Posted, Recalled, new_epoch};
+use crate::state::feed::{Entry, NUMBERING_LIFETIME, Position, Post, Posted, Recalled, new_epoch};
 
 /// The channels by name.
 #[derive(Debug, Default)]
@@ -30,16 +29,9 @@ struct Kept {
 }
 
 impl Feeds {
-    pub(super) fn post(
-        &mut self,
-        channel: &str,
-        payload: Bytes,
-        event: Option<&str>,
-        keep: Keep,
-        now: DateTime<Utc>,
-    ) -> Posted {
-        let channel = self.channel(channel, now);
-        let known = event.and_then(|event| channel.offset_of(event));
+    pub(super) fn post(&mut self, post: &Post<'_>, now: DateTime<Utc>) -> Posted {
+        let channel = self.channel(post.channel, now);
+        let known = post.event.and_then(|event| channel.offset_of(event));
         if let Some(offset) = known {
             let epoch = channel.position.epoch.clone();
             return Posted {
@@ -47,17 +39,17 @@ impl Feeds {
                 is_new: false,
             };
         }
-        while channel.kept.len() >= keep.messages_max.max(1) {
+        while channel.kept.len() >= post.keep.messages_max.max(1) {
             channel.kept.pop_front();
         }
         channel.position.offset += 1;
         channel.kept.push_back(Kept {
             entry: Entry {
                 offset: channel.position.offset,
-                payload,
+                payload: post.payload.clone(),
             },
-            event: event.map(str::to_owned),
-            ends_at: end(now, keep.lifetime),
+            event: post.event.map(str::to_owned),
+            ends_at: end(now, post.keep.lifetime),
         });
         Posted {
             position: channel.position.clone(),

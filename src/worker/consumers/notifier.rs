@@ -5,10 +5,10 @@ use async_trait::async_trait;
 
 use crate::db::Tx;
 use crate::domain::jobs::Status;
-use crate::domain::push::Push;
+use crate::domain::push::{JobEnd, Push};
 use crate::events::group::{Effect, Handler, HandlerError};
 use crate::events::topics::{JOB_EVENTS, USER_EVENTS};
-use crate::events::types::{JobRef, MemberAdded, MemberRemoved};
+use crate::events::types::{MemberAdded, MemberRemoved};
 use crate::events::{Event, Fact};
 
 /// The handler.
@@ -36,44 +36,42 @@ impl Handler for Notifier {
         Ok(())
     }
 
-    async fn committed(&self, event: &Event) -> Result<(), HandlerError> {
-        match &event.fact {
-            Fact::JobCompleted(it) => {
-                self.ended(event, &it.job, it.attempt, Status::Completed)
-                    .await
-            }
-            Fact::JobDead(it) => self.ended(event, &it.job, it.attempt, Status::Dead).await,
-            Fact::JobCancelled(it) => {
-                self.ended(event, &it.job, it.attempt, Status::Cancelled)
-                    .await
-            }
-            Fact::MemberAdded(MemberAdded { user_id, .. })
-            | Fact::MemberRemoved(MemberRemoved { user_id, .. }) => {
+    async fn committed(&self, events: &[&Event]) -> Result<(), HandlerError> {
+        let ends = events.iter().filter_map(|event| end_of(event));
+        let ends: Vec<JobEnd> = ends.collect();
+        // Where the state store is away, that is nobody's fault; later the client is told by the row.
+        let told = self.push.jobs_ended(&ends).await;
+        told.map_err(|error| HandlerError::Unavailable(error.to_string()))?;
+        for event in events {
+            if let Fact::MemberAdded(MemberAdded { user_id, .. })
+            | Fact::MemberRemoved(MemberRemoved { user_id, .. }) = &event.fact
+            {
                 self.push.access_changed(*user_id).await;
-                Ok(())
             }
-            Fact::JobSubmitted(_)
-            | Fact::JobStarted(_)
-            | Fact::JobFailed(_)
-            | Fact::JobReplayed(_)
-            | Fact::FileStored(_) => Ok(()),
         }
+        Ok(())
     }
 }
 
-impl Notifier {
-    async fn ended(
-        &self,
-        event: &Event,
-        job: &JobRef,
-        attempt: i64,
-        status: Status,
-    ) -> Result<(), HandlerError> {
-        let told = self
-            .push
-            .job_ended(event.id, job.job_id, job.owner, attempt, status);
-        // The state store is away, which is nobody's fault; later the client is told by the row.
-        told.await
-            .map_err(|error| HandlerError::Unavailable(error.to_string()))
-    }
+/// The end of a job, where the event tells of one.
+fn end_of(event: &Event) -> Option<JobEnd> {
+    let (job, attempt, status) = match &event.fact {
+        Fact::JobCompleted(it) => (&it.job, it.attempt, Status::Completed),
+        Fact::JobDead(it) => (&it.job, it.attempt, Status::Dead),
+        Fact::JobCancelled(it) => (&it.job, it.attempt, Status::Cancelled),
+        Fact::JobSubmitted(_)
+        | Fact::JobStarted(_)
+        | Fact::JobFailed(_)
+        | Fact::JobReplayed(_)
+        | Fact::FileStored(_)
+        | Fact::MemberAdded(_)
+        | Fact::MemberRemoved(_) => return None,
+    };
+    Some(JobEnd {
+        event: event.id,
+        job: job.job_id,
+        owner: job.owner,
+        attempt,
+        status,
+    })
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use spheroctl::kit::clock::{Clock, SystemClock};
 use spheroctl::kit::id::{JobId, UserId};
 use spheroctl::queue::{self, Fairness, JobQueue, Lane, Offer, Release, Want};
-use spheroctl::state::feed::{Heard, Keep};
+use spheroctl::state::feed::{Heard, Keep, Post};
 use spheroctl::state::redis::Redis;
 use spheroctl::state::{Delivery, StateStore, When};
 use tokio::time::timeout;
@@ -74,15 +74,22 @@ async fn channels(store: &Redis) {
         messages_max: 1,
         lifetime: LONG,
     };
-    let posted = store.post("news", Bytes::from_static(b"p"), Some("e"), keep);
-    let posted = posted.await.unwrap();
+    // Their keys are in different slots.
+    let posts = ["news", "other", "news"].map(|channel| Post {
+        channel,
+        payload: Bytes::from_static(b"p"),
+        event: Some(channel),
+        keep,
+    });
+    let posted = store.post(&posts).await.unwrap();
+    assert_eq!(posted[0].position, posted[2].position);
     let heard = timeout(PATIENCE, subscription.next()).await;
     let Ok(Some(Delivery::Message(message))) = heard else {
         panic!("a publication in time: {heard:?}");
     };
     assert_eq!(
         Heard::read(&message).unwrap().position,
-        Some(posted.position)
+        Some(posted[0].position.clone())
     );
     assert_eq!(store.recall("news", 0).await.unwrap().entries.len(), 1);
 }

@@ -123,8 +123,9 @@ impl Handler for Auditor {
         Ok(())
     }
 
-    async fn committed(&self, event: &Event) -> Result<(), HandlerError> {
-        self.told.lock().push(event.id);
+    async fn committed(&self, events: &[&Event]) -> Result<(), HandlerError> {
+        let told = events.iter().map(|event| event.id);
+        self.told.lock().extend(told);
         Ok(())
     }
 }

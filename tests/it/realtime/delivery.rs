@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 use spheroctl::domain::jobs::Status;
-use spheroctl::domain::push::Channel;
+use spheroctl::domain::push::{Channel, JobEnd};
 use spheroctl::kit::clock::SystemClock;
 use spheroctl::kit::id::{EventId, JobId};
 
@@ -123,13 +123,16 @@ async fn an_event_that_is_told_again_is_heard_once() {
     let me = me(&test).await;
     let mut client = Published::connect("json", &test.admin_token, &address(&test)).await;
     client.subscribe(&format!("user:{me}")).await;
-    let (event, job) = (EventId::new(&SystemClock), JobId::new(&SystemClock));
-    for _ in 0..3 {
-        let told = test
-            .app
-            .push
-            .job_ended(event, job, me, 1, Status::Completed);
-        told.await.unwrap();
+    let job = JobId::new(&SystemClock);
+    let end = JobEnd {
+        event: EventId::new(&SystemClock),
+        job,
+        owner: me,
+        attempt: 1,
+        status: Status::Completed,
+    };
+    for ends in [&[end, end][..], &[end]] {
+        test.app.push.jobs_ended(ends).await.unwrap();
     }
     publish(&test, me, &"next").await;
     let heard = data(&mut client, 2).await;

@@ -34,6 +34,12 @@ impl Batch {
         }
     }
 
+    /// How many of the first records have no row of the inbox, where the effect is outside of the database alone: those that
+    /// are no events, and those that were dead once, have one.
+    pub fn without_row(&self) -> usize {
+        self.items.iter().take_while(|item| !item.has_row()).count()
+    }
+
     pub fn events(&self) -> impl Iterator<Item = &Event> {
         self.items.iter().filter_map(Item::event)
     }
@@ -49,8 +55,13 @@ pub struct Item {
 }
 
 impl Item {
+    /// Whether a row of the inbox tells what has become of it, wherever its effect is.
+    pub fn has_row(&self) -> bool {
+        self.event.is_err() || self.is_replayed()
+    }
+
     /// Whether it was dead once.
-    pub fn is_replayed(&self) -> bool {
+    fn is_replayed(&self) -> bool {
         let mut headers = self.record.headers.iter();
         headers.any(|(name, _)| name == REPLAYED_FROM)
     }

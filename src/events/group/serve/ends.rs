@@ -55,7 +55,7 @@ impl OneByOne {
     async fn try_to_tell(&mut self, event: &Event) -> Result<(), HandlerError> {
         match self.failure.take() {
             Some(failure) => Err(failure),
-            None => self.core.committed(event).await,
+            None => self.core.committed(&[event]).await,
         }
     }
 

@@ -22,8 +22,6 @@ mod waits;
 
 use std::sync::Arc;
 
-use futures::StreamExt;
-use futures::stream;
 use tokio::time::Instant;
 
 use self::batch::{Batch, Item};
@@ -33,12 +31,10 @@ use super::handler::{Effect, HandlerError};
 use super::slot::Slot;
 use crate::events::Event;
 use crate::events::inbox::Standing;
+use crate::kit::id::EventId;
 use crate::kit::metrics;
 
 pub(super) use self::ready::{LaneOf, Ready};
-
-/// Lanes in which one server makes effects outside of the database side by side.
-const LANES_AT_ONCE: usize = 16;
 
 /// Has lanes served that have records.
 pub(super) fn serve(core: &Arc<Core>, lanes: impl IntoIterator<Item = LaneOf>) {
@@ -111,7 +107,7 @@ impl Server {
         if events.len() < 2 {
             return batches;
         }
-        let ids: Vec<_> = events.iter().map(|event| event.id).collect();
+        let ids = ids_of(&events);
         let turn = self.core.turns.shared().await;
         // Where the database is away, the way of one by one knows how to wait.
         let Ok((start, standings)) = self.core.inbox.begin(&ids).await else {
@@ -129,7 +125,7 @@ impl Server {
             Err(error) => {
                 let group = self.core.name();
                 tracing::debug!(group, %error, "{} event(s) go one by one: {error}", to_do.len());
-                let started: Vec<_> = to_do.iter().map(|event| event.id).collect();
+                let started = ids_of(&to_do);
                 rollback::share_out(&mut batches, &start, &started);
                 batches
             }
@@ -153,75 +149,75 @@ impl Server {
         }
     }
 
-    /// The transaction has committed: what lies outside of the database follows. Records that are no events, and what cannot
-    /// be told at once, are left, and what follows the latter.
+    /// The transaction has committed: what lies outside of the database follows. Records that are no events are left; where
+    /// something cannot be told at once, all are.
     async fn conclude_all(&self, mut batches: Vec<Batch>, standings: &[Standing]) -> Vec<Batch> {
-        let mut standings = standings.iter();
-        for batch in &mut batches {
-            let mut done = Vec::with_capacity(batch.items.len());
-            for item in &batch.items {
-                let standing = item.event().and_then(|_| standings.next());
-                let is_done = match standing {
-                    None => false,
-                    Some(_) if batch.failure.is_some() => false,
-                    Some(Standing::Dead) => true,
-                    Some(_) => self.tell(item, &mut batch.failure).await,
-                };
-                done.push(is_done);
-            }
-            self.take_out(batch, &done);
+        let events = batches.iter().flat_map(Batch::events);
+        let to_tell = events.zip(standings);
+        let to_tell = to_tell.filter(|(_, standing)| !matches!(standing, Standing::Dead));
+        let to_tell: Vec<&Event> = to_tell.map(|(event, _)| event).collect();
+        match self.core.committed(&to_tell).await {
+            Ok(()) => batches.iter_mut().for_each(|batch| {
+                self.complete(batch, |_, item| item.event().is_some());
+            }),
+            Err(error) => blame(&ids_of(&to_tell), error, &mut batches),
         }
         batches
     }
 
-    /// Makes effects that are outside of the database alone, lane beside lane.
-    async fn tell_all(&self, batches: Vec<Batch>) {
+    /// Makes effects that are outside of the database alone. Of each batch the events up to the first record that has a
+    /// row of the inbox, or is none; where they cannot be told at once, none is done.
+    async fn tell_all(&self, mut batches: Vec<Batch>) {
         let started = Instant::now();
-        let told = stream::iter(batches)
-            .map(|batch| self.tell_batch(batch))
-            .buffer_unordered(LANES_AT_ONCE)
-            .fold(0, async |sum, told| sum + told)
-            .await;
-        if told > 0 {
-            metrics::events_handled(self.core.name(), "done", told, started.elapsed());
-        }
-    }
-
-    /// How many were told. The first that cannot be told at once keeps back those behind it.
-    async fn tell_batch(&self, mut batch: Batch) -> usize {
-        let mut done = Vec::with_capacity(batch.items.len());
-        for item in &batch.items {
-            let goes_on = done.last() != Some(&false) && !item.is_replayed();
-            done.push(goes_on && self.tell(item, &mut batch.failure).await);
-        }
-        self.take_out(&mut batch, &done);
-        self.part(batch);
-        done.iter().filter(|is_told| **is_told).count()
-    }
-
-    /// Makes the effect of one event outside of the database. False where that fails, or it is no event.
-    async fn tell(&self, item: &Item, failure: &mut Option<HandlerError>) -> bool {
-        let Some(event) = item.event() else {
-            return false;
-        };
-        match self.core.committed(event).await {
-            Ok(()) => true,
-            Err(error) => {
-                *failure = Some(error);
-                false
-            }
-        }
-    }
-
-    /// Completes those that are done and leaves the others.
-    fn take_out(&self, batch: &mut Batch, done: &[bool]) {
-        let offsets = batch.items.iter().zip(done);
-        let offsets: Vec<_> = offsets
-            .filter(|(_, is_done)| **is_done)
-            .flat_map(|(item, _)| item.offsets())
+        let first: Vec<usize> = batches.iter().map(Batch::without_row).collect();
+        let to_tell = batches.iter().zip(&first);
+        let to_tell: Vec<&Event> = to_tell
+            .flat_map(|(batch, first)| batch.events().take(*first))
             .collect();
+        match self.core.committed(&to_tell).await {
+            Ok(()) => {
+                if !to_tell.is_empty() {
+                    let (group, told) = (self.core.name(), to_tell.len());
+                    metrics::events_handled(group, "done", told, started.elapsed());
+                }
+                for (batch, first) in batches.iter_mut().zip(first) {
+                    self.complete(batch, |number, _| number < first);
+                }
+            }
+            Err(error) => blame(&ids_of(&to_tell), error, &mut batches),
+        }
+        for batch in batches {
+            self.part(batch);
+        }
+    }
+
+    /// Completes those of a batch that are done and leaves the others.
+    fn complete(&self, batch: &mut Batch, is_done: impl Fn(usize, &Item) -> bool) {
+        let mut offsets = Vec::with_capacity(batch.items.len());
+        let mut number = 0;
+        batch.items.retain(|item| {
+            let is_done = is_done(number, item);
+            number += 1;
+            if is_done {
+                offsets.extend(item.offsets());
+            }
+            !is_done
+        });
         self.core.complete(&batch.slot, &offsets, 0);
-        let mut done = done.iter();
-        batch.items.retain(|_| done.next() != Some(&true));
+    }
+}
+
+fn ids_of(events: &[&Event]) -> Vec<EventId> {
+    events.iter().map(|event| event.id).collect()
+}
+
+/// Telling has failed: that counts for an event that was told alone. Of several any may be to blame.
+fn blame(told: &[EventId], error: HandlerError, batches: &mut [Batch]) {
+    tracing::debug!(%error, "{} event(s) were not told together: {error}", told.len());
+    if let [alone] = told {
+        let is_its = |batch: &&mut Batch| batch.events().any(|event| event.id == *alone);
+        if let Some(batch) = batches.iter_mut().find(is_its) {
+            batch.failure = Some(error);
+        }
     }
 }

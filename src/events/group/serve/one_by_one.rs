@@ -50,10 +50,8 @@ impl OneByOne {
             self.roll_back(rollback).await?;
         }
         for item in &batch.items {
-            // What was replayed has a row of the inbox, which tells what has become of it.
-            let has_row = item.event.is_err() || item.is_replayed();
             match self.core.handler.effect() {
-                Effect::Outside if !has_row => self.tell_alone(item).await?,
+                Effect::Outside if !item.has_row() => self.tell_alone(item).await?,
                 _ => self.one(item).await?,
             }
         }

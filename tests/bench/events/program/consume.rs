@@ -57,12 +57,12 @@ impl Handler for Counter {
         Ok(())
     }
 
-    async fn committed(&self, _: &Event) -> Result<(), HandlerError> {
-        let before = self.told.fetch_add(1, Ordering::Relaxed);
+    async fn committed(&self, events: &[&Event]) -> Result<(), HandlerError> {
+        let before = self.told.fetch_add(events.len(), Ordering::Relaxed);
         if before == 0 {
             *self.first.lock() = Some(SystemClock.now());
         }
-        if before + 1 == self.records {
+        if before + events.len() == self.records {
             *self.last.lock() = Some(SystemClock.now());
             self.done.cancel();
         }

@@ -56,12 +56,14 @@ impl Handler for Board {
         Ok(())
     }
 
-    async fn committed(&self, event: &Event) -> Result<(), HandlerError> {
-        if let Some(staged) = self.staged.lock().remove(&event.id) {
-            let mut waits = self.waits_ms.lock();
-            waits.push(staged.elapsed().as_secs_f64() * 1000.0);
-            if waits.len() == self.expected {
-                self.done.cancel();
+    async fn committed(&self, events: &[&Event]) -> Result<(), HandlerError> {
+        for event in events {
+            if let Some(staged) = self.staged.lock().remove(&event.id) {
+                let mut waits = self.waits_ms.lock();
+                waits.push(staged.elapsed().as_secs_f64() * 1000.0);
+                if waits.len() == self.expected {
+                    self.done.cancel();
+                }
             }
         }
         Ok(())

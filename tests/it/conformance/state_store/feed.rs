@@ -1,8 +1,8 @@
 //! Channels with a memory: numbers without gaps, recovery, and a history that is bounded.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 
-use spheroctl::state::feed::{Heard, Keep, Position, Posted, Recalled};
+use spheroctl::state::feed::{Heard, Keep, Position, Post, Posted, Recalled};
 use spheroctl::state::{News, Receiver};
 
 use super::super::suite;
@@ -12,6 +12,7 @@ suite! {
     memory => Backend::memory, redis => Backend::redis;
     [
         publications_are_numbered_kept_and_heard_in_order,
+        many_at_once_are_as_if_they_came_one_after_another,
         concurrent_publications_have_numbers_without_gaps_and_are_heard_in_their_order,
         an_event_whose_publication_is_kept_is_published_once,
         an_event_that_was_forgotten_is_published_again,
@@ -29,9 +30,18 @@ const KEEP: Keep = Keep {
     lifetime: LONG,
 };
 
-async fn post(store: &SharedState, payload: &'static str, event: Option<&str>) -> Posted {
-    let posted = store.post("feed", bytes(payload), event, KEEP).await;
-    posted.expect("an answer")
+fn publication<'p>(channel: &'p str, payload: &str, event: Option<&'p str>) -> Post<'p> {
+    Post {
+        channel,
+        payload: Bytes::copy_from_slice(payload.as_bytes()),
+        event,
+        keep: KEEP,
+    }
+}
+
+async fn post(store: &SharedState, payload: &str, event: Option<&str>) -> Posted {
+    let posted = store.post(&[publication("feed", payload, event)]).await;
+    posted.expect("an answer").pop().expect("a publication")
 }
 
 async fn recall(backend: &Backend, after: u64) -> Recalled {
@@ -72,6 +82,57 @@ async fn publications_are_numbered_kept_and_heard_in_order(backend: &Backend) {
         offset: 1,
         epoch: recalled.position.epoch.clone(),
     }));
+}
+
+/// More than one call of the store, on channels that are full on the way, with events that are kept and that were forgotten.
+async fn many_at_once_are_as_if_they_came_one_after_another(backend: &Backend) {
+    let names: Vec<String> = (0..150).map(|number| format!("p{number}")).collect();
+    let post = |number: usize| {
+        // Of four one tells of no event, two of the same, and one of what was told of 40 before.
+        let event = [
+            None,
+            Some(number / 4 * 4),
+            Some(number / 4 * 4),
+            Some(number % 40),
+        ];
+        let event = event[number % 4].map(|event| &names[event][..]);
+        publication(["a", "b", "a"][number % 3], &names[number], event)
+    };
+    let posts: Vec<Post<'_>> = (0..names.len()).map(post).collect();
+    let mut subscription = backend.other.subscribe("a").await.unwrap();
+    let posted = backend.store.post(&posts).await.unwrap();
+
+    let (mut numbered, mut known) = ([0, 0], 0);
+    let mut kept = [VecDeque::new(), VecDeque::new()];
+    for (post, posted) in posts.iter().zip(&posted) {
+        let at = usize::from(post.channel == "b");
+        let kept = &mut kept[at];
+        let same = |(event, _): &&(Option<&str>, u64)| post.event.is_some() && *event == post.event;
+        let expected = kept.iter().find(same).map(|(_, offset)| *offset);
+        known += usize::from(expected.is_some());
+        assert_eq!(posted.is_new, expected.is_none(), "{post:?}");
+        let offset = expected.unwrap_or(numbered[at] + 1);
+        assert_eq!(posted.position.offset, offset, "{post:?}");
+        if posted.is_new {
+            numbered[at] = offset;
+            kept.push_back((post.event, offset));
+            if kept.len() > KEEP.messages_max {
+                kept.pop_front();
+            }
+            if at == 0 {
+                let heard = message(next(&mut subscription).await);
+                assert_eq!(heard.position.as_ref(), Some(&posted.position));
+                assert_eq!(heard.payload, post.payload);
+            }
+        }
+    }
+    assert_eq!(known, 12);
+    for (channel, kept) in ["a", "b"].iter().zip(kept) {
+        let recalled = backend.other.recall(channel, 0).await.unwrap();
+        let offsets = recalled.entries.iter().map(|entry| entry.offset);
+        let kept = kept.iter().map(|(_, offset)| *offset);
+        assert_eq!(offsets.collect::<Vec<_>>(), kept.collect::<Vec<_>>());
+    }
 }
 
 async fn concurrent_publications_have_numbers_without_gaps_and_are_heard_in_their_order(
@@ -139,8 +200,12 @@ async fn a_history_ends_with_its_lifetime_but_the_numbering_goes_on(backend: &Ba
         lifetime: SHORT,
         ..KEEP
     };
-    let posted = backend.store.post("feed", bytes("short"), Some("e"), keep);
-    let epoch = posted.await.unwrap().position.epoch;
+    let short = Post {
+        keep,
+        ..publication("feed", "short", Some("e"))
+    };
+    let posted = backend.store.post(&[short]).await.unwrap();
+    let epoch = posted[0].position.epoch.clone();
     assert_eq!(recall(backend, 0).await.entries.len(), 1);
     backend.pass(SHORT);
     eventually("the history has ended", PATIENCE, async || {
@@ -162,8 +227,9 @@ async fn a_position_before_the_first_publication_is_good(backend: &Backend) {
 
 async fn a_store_that_forgot_counts_in_another_epoch(backend: &Backend) {
     let here = post(&backend.store, "here", None).await.position;
-    let elsewhere = backend.store.post("other feed", bytes("there"), None, KEEP);
-    assert_ne!(elsewhere.await.unwrap().position.epoch, here.epoch);
+    let elsewhere = [publication("other feed", "there", None)];
+    let elsewhere = backend.store.post(&elsewhere).await.unwrap();
+    assert_ne!(elsewhere[0].position.epoch, here.epoch);
 }
 
 async fn a_receiver_hears_many_channels_until_it_removes_them(backend: &Backend) {
