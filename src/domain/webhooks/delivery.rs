@@ -17,7 +17,7 @@ use crate::kit::clock::Clock;
 use crate::kit::id::{DeliveryId, EventId, ProjectId, WebhookId};
 
 use super::store::{self, NewDelivery};
-use super::{Secret, require};
+use super::{Secret, Webhook, require};
 
 /// The pauses before the second and later sendings, in seconds: those that the specification proposes. After the last a
 /// delivery has failed.
@@ -99,15 +99,29 @@ pub enum Outcome {
     },
 }
 
+/// Of each of these events whether a webhook wants it now.
+///
+/// # Errors
+/// Only the database's own.
+pub async fn wanted(db: &Db, events: &[&Event]) -> Result<Vec<bool>, Error> {
+    let webhooks = of_projects(&mut db.reader().await?, events).await?;
+    let is_wanted = |event: &&Event| webhooks.iter().any(|webhook| webhook.wants(event));
+    Ok(events.iter().map(is_wanted).collect())
+}
+
+/// The webhooks of all projects in which one of these events happened.
+async fn of_projects(tx: &mut Tx, events: &[&Event]) -> Result<Vec<Webhook>, Error> {
+    let projects: BTreeSet<ProjectId> = events.iter().map(|event| event.fact.project()).collect();
+    Ok(store::of_projects(tx, &Vec::from_iter(projects)).await?)
+}
+
 /// Writes what is to be sent of these events: a delivery for each webhook that wants one. Once per event, in the transaction
 /// that says so.
 ///
 /// # Errors
 /// Only the database's own, and an event that is no JSON.
 pub async fn plan(tx: &mut Tx, clock: &dyn Clock, events: &[&Event]) -> Result<(), Error> {
-    let projects: BTreeSet<ProjectId> = events.iter().map(|event| event.fact.project()).collect();
-    let projects = Vec::from_iter(projects);
-    let webhooks = store::of_projects(tx, &projects).await?;
+    let webhooks = of_projects(tx, events).await?;
     let mut deliveries = Vec::new();
     for event in events {
         let mut wanting = webhooks.iter().filter(|it| it.wants(event)).peekable();

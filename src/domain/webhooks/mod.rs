@@ -20,7 +20,9 @@ use crate::events::{Event, Fact};
 use crate::kit::clock::Clock;
 use crate::kit::id::{ProjectId, UserId, WebhookId};
 
-pub use delivery::{Delivery, Outcome, Sending, claim, deliveries, end, expire, plan, redeliver};
+pub use delivery::{
+    Delivery, Outcome, Sending, claim, deliveries, end, expire, plan, redeliver, wanted,
+};
 pub use signature::Secret;
 
 /// Webhooks of one project.

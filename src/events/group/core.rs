@@ -116,6 +116,19 @@ impl Core {
         outcome
     }
 
+    /// Which of these events are to be handled; all of them where that cannot be told.
+    pub async fn concerned(&self, events: &[&Event]) -> Vec<bool> {
+        let look = self.handler.concerned(self.inbox.db(), events);
+        match bounded(look).await {
+            Ok(concerned) => concerned,
+            Err(error) => {
+                let group = self.name();
+                tracing::debug!(group, %error, "whom {} event(s) concern is not known: {error}", events.len());
+                vec![true; events.len()]
+            }
+        }
+    }
+
     /// Makes the effects of events outside of the database.
     pub async fn committed(&self, events: &[&Event]) -> Result<(), HandlerError> {
         match events.is_empty() {
@@ -126,7 +139,9 @@ impl Core {
 }
 
 /// The handler's outcome; a panic and silence are failures.
-async fn bounded(work: impl Future<Output = Result<(), HandlerError>>) -> Result<(), HandlerError> {
+async fn bounded<T>(
+    work: impl Future<Output = Result<T, HandlerError>>,
+) -> Result<T, HandlerError> {
     // What a panic leaves behind is a transaction, which is rolled back with its connection.
     let mut work = pin!(AssertUnwindSafe(work).catch_unwind());
     let outcome = match poll!(work.as_mut()) {

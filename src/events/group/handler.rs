@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use crate::db::{self, Transient, Tx};
+use crate::db::{self, Db, Transient, Tx};
 use crate::events::Event;
 
 /// The work of one consumer group. The group runner sees to everything else: order per key, attempts, the inbox, dead
@@ -28,6 +28,13 @@ pub trait Handler: Send + Sync + std::fmt::Debug + 'static {
     /// Where its effects are.
     fn effect(&self) -> Effect {
         Effect::Inside
+    }
+
+    /// Of each of these events whether it concerns the group, where a look at the database tells that. The others are done at
+    /// once, without a row of the inbox. Not asked for each: an event that does not concern the group may be handled, too.
+    async fn concerned(&self, db: &Db, events: &[&Event]) -> Result<Vec<bool>, HandlerError> {
+        let _ = db;
+        Ok(vec![true; events.len()])
     }
 
     /// The effects of these events, in this order, written with `tx`: better in a few statements than in some for each.

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use crate::db::Tx;
+use crate::db::{Db, Tx};
 use crate::domain::webhooks;
 use crate::events::Event;
 use crate::events::group::{Handler, HandlerError};
@@ -23,6 +23,11 @@ impl Handler for Webhooks {
 
     fn topics(&self) -> &'static [&'static str] {
         &[JOB_EVENTS, FILE_EVENTS, USER_EVENTS]
+    }
+
+    /// Most projects have no webhook.
+    async fn concerned(&self, db: &Db, events: &[&Event]) -> Result<Vec<bool>, HandlerError> {
+        Ok(webhooks::wanted(db, events).await?)
     }
 
     async fn handle(&self, tx: &mut Tx, events: &[&Event]) -> Result<(), HandlerError> {

@@ -1,16 +1,16 @@
 //! An effect that can be counted: each event writes a line, in the order of the database, and the auditor compares the
 //! lines with what was sent.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use parking_lot::Mutex;
 use spheroctl::db::{Connection, Db, Error, Tx, execute, on_tx, run_tx};
-use spheroctl::events::group::{Handler, HandlerError};
+use spheroctl::events::group::{Effect, Handler, HandlerError};
 use spheroctl::events::log::NewRecord;
 use spheroctl::events::partition::partition_of;
 use spheroctl::events::topics::JOB_EVENTS;
@@ -104,6 +104,14 @@ pub struct Auditor {
     pub takes: Duration,
     /// It tells what was committed.
     pub told: Mutex<Vec<EventId>>,
+    /// That is all that it does.
+    pub only_tells: bool,
+    /// It can not be told.
+    pub secret: Option<EventId>,
+    /// How often that was to be told alone.
+    pub asked_alone: AtomicU32,
+    /// These do not concern it.
+    pub others: HashSet<EventId>,
 }
 
 #[async_trait]
@@ -116,6 +124,18 @@ impl Handler for Auditor {
         &[JOB_EVENTS]
     }
 
+    fn effect(&self) -> Effect {
+        match self.only_tells {
+            true => Effect::Outside,
+            false => Effect::Inside,
+        }
+    }
+
+    async fn concerned(&self, _: &Db, events: &[&Event]) -> Result<Vec<bool>, HandlerError> {
+        let concerned = events.iter().map(|event| !self.others.contains(&event.id));
+        Ok(concerned.collect())
+    }
+
     async fn handle(&self, tx: &mut Tx, events: &[&Event]) -> Result<(), HandlerError> {
         for event in events {
             self.one(tx, event).await?;
@@ -125,6 +145,12 @@ impl Handler for Auditor {
 
     async fn committed(&self, events: &[&Event]) -> Result<(), HandlerError> {
         let told = events.iter().map(|event| event.id);
+        if told.clone().any(|id| Some(id) == self.secret) {
+            let is_alone = events.len() == 1;
+            self.asked_alone
+                .fetch_add(u32::from(is_alone), Ordering::Relaxed);
+            return Err(HandlerError::Failed("a secret".to_owned()));
+        }
         self.told.lock().extend(told);
         Ok(())
     }

@@ -1,7 +1,10 @@
 //! What every record is promised.
 
+use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+
+use spheroctl::events::Event;
 
 use super::auditor::{Auditor, audit, events, lines, record, records};
 use super::world::{DEADLINE, World};
@@ -77,6 +80,59 @@ pub async fn a_committed_effect_is_told_outside_of_the_database(world: &World) {
     let told = auditor.told.lock();
     assert_eq!(told.iter().filter(|id| **id == sent[0].id).count(), 2);
     assert_eq!(auditor.runs_of(&sent[0]), 1);
+}
+
+pub async fn what_cannot_be_told_dies_alone(world: &World) {
+    cannot_be_told(world, false).await;
+}
+
+pub async fn what_cannot_be_told_dies_alone_where_telling_is_all(world: &World) {
+    cannot_be_told(world, true).await;
+}
+
+async fn cannot_be_told(world: &World, only_tells: bool) {
+    let sent = events(3, 5);
+    world.append(records(&sent)).await;
+    let auditor = Auditor {
+        only_tells,
+        secret: Some(sent[4].id),
+        ..Auditor::default()
+    };
+    let auditor = auditor.shared();
+    let process = world.run("a", auditor.clone());
+    world.caught_up(15).await;
+    let figures = process.figures();
+    assert_eq!((figures.handled, figures.dead_letters), (14, 1));
+    process.end().await;
+    assert_eq!(auditor.asked_alone.load(Ordering::Relaxed), 3);
+    let told: HashSet<_> = auditor.told.lock().iter().copied().collect();
+    assert_eq!(told.len(), 14);
+    assert!(!told.contains(&sent[4].id));
+    let (lines, rows) = (lines(&world.db).await.len(), world.inbox_rows().await);
+    // Of what is only told, the dead one alone has a row.
+    assert_eq!((lines, rows), if only_tells { (0, 1) } else { (15, 15) });
+}
+
+pub async fn what_does_not_concern_a_group_leaves_no_row(world: &World) {
+    let sent = events(4, 10);
+    world.append(records(&sent)).await;
+    let every_third = sent.chunks(3).map(|three| three[0].clone());
+    let ours: Vec<Event> = every_third.collect();
+    let others = sent.iter().filter(|event| !ours.contains(event));
+    let others: Vec<&Event> = others.collect();
+    let auditor = Auditor {
+        others: others.iter().map(|event| event.id).collect(),
+        ..Auditor::default()
+    };
+    let auditor = auditor.shared();
+    let process = world.run("a", auditor.clone());
+    world.caught_up(40).await;
+    assert_eq!(process.figures().handled, 40);
+    process.end().await;
+    assert!(others.iter().all(|event| auditor.runs_of(event) == 0));
+    assert_eq!(auditor.told.lock().len(), 14);
+    assert_eq!(world.inbox_rows().await, 14);
+    audit(&world.db, &ours).await;
 }
 
 pub async fn an_outage_uses_no_attempts(world: &World) {

@@ -28,6 +28,7 @@ pub const DEADLINE: Duration = Duration::from_secs(60);
 pub const PARTITIONS: i32 = 12;
 
 const OUTBOX_ROWS: &str = "select count(*) from outbox_events";
+const INBOX_ROWS: &str = "select count(*) from inbox";
 
 pub struct World {
     pub db: Db,
@@ -202,8 +203,17 @@ impl World {
 
     /// How many rows wait in the outbox.
     pub async fn outbox_rows(&self) -> i64 {
+        self.number(OUTBOX_ROWS).await
+    }
+
+    /// How many rows the inbox has.
+    pub async fn inbox_rows(&self) -> i64 {
+        self.number(INBOX_ROWS).await
+    }
+
+    async fn number(&self, statement: &'static str) -> i64 {
         let mut tx = self.db.reader().await.expect("a connection");
-        let rows: Result<i64, sqlx::Error> = on_tx!(tx, |conn| sqlx::query_scalar(OUTBOX_ROWS)
+        let rows: Result<i64, sqlx::Error> = on_tx!(tx, |conn| sqlx::query_scalar(statement)
             .fetch_one(conn)
             .await);
         rows.expect("a number")

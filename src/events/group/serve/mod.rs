@@ -101,8 +101,25 @@ impl Server {
         }
     }
 
+    /// Completes the events that do not concern the group.
+    async fn pass_over(&self, batches: &mut [Batch]) {
+        let events: Vec<&Event> = batches.iter().flat_map(Batch::events).collect();
+        let concerned = self.core.concerned(&events).await;
+        if concerned.iter().all(|is_concerned| *is_concerned) {
+            return;
+        }
+        let mut concerned = concerned.into_iter();
+        for batch in batches {
+            self.complete(batch, |_, item| {
+                let is_concerned = item.event().and_then(|_| concerned.next());
+                is_concerned == Some(false) && !item.has_row()
+            });
+        }
+    }
+
     /// Handles the events in one transaction, where all can be; answers what is left of the batches.
     async fn together(&self, mut batches: Vec<Batch>) -> Vec<Batch> {
+        self.pass_over(&mut batches).await;
         let events: Vec<&Event> = batches.iter().flat_map(Batch::events).collect();
         if events.len() < 2 {
             return batches;
@@ -192,7 +209,7 @@ impl Server {
     }
 
     /// Completes those of a batch that are done and leaves the others.
-    fn complete(&self, batch: &mut Batch, is_done: impl Fn(usize, &Item) -> bool) {
+    fn complete(&self, batch: &mut Batch, mut is_done: impl FnMut(usize, &Item) -> bool) {
         let mut offsets = Vec::with_capacity(batch.items.len());
         let mut number = 0;
         batch.items.retain(|item| {
