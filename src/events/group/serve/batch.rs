@@ -34,10 +34,9 @@ impl Batch {
         }
     }
 
-    /// How many of the first records have no row of the inbox, where the effect is outside of the database alone: those that
-    /// are no events, and those that were dead once, have one.
-    pub fn without_row(&self) -> usize {
-        self.items.iter().take_while(|item| !item.has_row()).count()
+    /// How many of the first records are fresh.
+    pub fn first_fresh(&self) -> usize {
+        self.items.iter().take_while(|item| item.is_fresh()).count()
     }
 
     pub fn events(&self) -> impl Iterator<Item = &Event> {
@@ -55,15 +54,10 @@ pub struct Item {
 }
 
 impl Item {
-    /// Whether a row of the inbox tells what has become of it, wherever its effect is.
-    pub fn has_row(&self) -> bool {
-        self.event.is_err() || self.is_replayed()
-    }
-
-    /// Whether it was dead once.
-    fn is_replayed(&self) -> bool {
+    /// Whether it is an event that was never dead: of one that was, a row of the inbox tells what has become of it.
+    pub fn is_fresh(&self) -> bool {
         let mut headers = self.record.headers.iter();
-        headers.any(|(name, _)| name == REPLAYED_FROM)
+        self.event.is_ok() && headers.all(|(name, _)| name != REPLAYED_FROM)
     }
 
     pub fn event(&self) -> Option<&Event> {

@@ -112,7 +112,7 @@ impl Server {
         for batch in batches {
             self.complete(batch, |_, item| {
                 let is_concerned = item.event().and_then(|_| concerned.next());
-                is_concerned == Some(false) && !item.has_row()
+                is_concerned == Some(false) && item.is_fresh()
             });
         }
     }
@@ -182,11 +182,11 @@ impl Server {
         batches
     }
 
-    /// Makes effects that are outside of the database alone. Of each batch the events up to the first record that has a
-    /// row of the inbox, or is none; where they cannot be told at once, none is done.
+    /// Makes effects that are outside of the database alone: of each batch those up to the first record that is not fresh.
+    /// Where they cannot be told at once, none is done.
     async fn tell_all(&self, mut batches: Vec<Batch>) {
         let started = Instant::now();
-        let first: Vec<usize> = batches.iter().map(Batch::without_row).collect();
+        let first: Vec<usize> = batches.iter().map(Batch::first_fresh).collect();
         let to_tell = batches.iter().zip(&first);
         let to_tell: Vec<&Event> = to_tell
             .flat_map(|(batch, first)| batch.events().take(*first))

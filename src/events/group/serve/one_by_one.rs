@@ -51,7 +51,7 @@ impl OneByOne {
         }
         for item in &batch.items {
             match self.core.handler.effect() {
-                Effect::Outside if !item.has_row() => self.tell_alone(item).await?,
+                Effect::Outside if item.is_fresh() => self.tell_alone(item).await?,
                 _ => self.one(item).await?,
             }
         }
