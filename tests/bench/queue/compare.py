@@ -145,13 +145,20 @@ def postgres(options):
 def ours_on_postgres(options):
     if not options.binary:
         return []
-    programs = [Program("spheroctl serve + worker", ["1"]), Program(f"… in batches of {BATCH:,}", [str(BATCH)])]
+    programs = [
+        Program("spheroctl serve + worker", ["1"]),
+        Program(f"… in batches of {BATCH:,}", [str(BATCH)]),
+        Program("… one by one, without consumer groups", ["1", "worker.groups="]),
+        Program(f"… in batches of {BATCH:,}, without consumer groups", [str(BATCH), "worker.groups="]),
+    ]
     return [dataclasses.replace(program, ours=True, processes=3, processes_max=3) for program in programs]
 
 
 def on_postgres(server, installation, program, jobs):
     if program.ours:
-        return installation.round(jobs, IN_FLIGHT, batch=int(program.command[0]))
+        batch, *settings = program.command
+        settings = [setting.split("=", 1) for setting in settings]
+        return installation.round(jobs, IN_FLIGHT, int(batch), settings)
     url = server.fresh("river")
     runs.run([[*program.command, "prepare", url]], jobs, server.cpu_s)
     found = runs.run(program.commands(url, jobs, IN_FLIGHT), jobs, server.cpu_s)
