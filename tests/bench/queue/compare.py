@@ -30,6 +30,8 @@ PERMITS_BATCH = 100
 WORKERS, RUNNING_EACH = (1, 2, 4, 8), 2
 # What is sent together where a program can: the largest batch that the API takes.
 BATCH = 1_000
+# Of an installation that is not measured: a new Kafka is busy compiling itself.
+WARM_UP_JOBS = 30_000
 # A run is sized by a short one of so many jobs, and by others of half its time.
 SIZING_JOBS, SIZING_RUNS = 4_000, 2
 JOBS_MIN, JOBS_MAX = 1_000, 1_000_000
@@ -134,6 +136,8 @@ def postgres(options):
         heading(f"Durable round: {IN_FLIGHT} producers one by one, to the row that says finished", name, options)
         river = Program("River, FetchCooldown 1 ms", [str(options.peers / "river")])
         with product.beside(server, options) as installation:
+            if installation:
+                installation.round(WARM_UP_JOBS, IN_FLIGHT, BATCH)
             programs = [river, *ours_on_postgres(options)]
             measured = by_turns(programs, options, lambda program, jobs: on_postgres(server, installation, program, jobs))
         print(tables.ROUND)
