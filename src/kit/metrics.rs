@@ -241,7 +241,7 @@ pub fn group_committed(group: &str, outcome: &'static str) {
         .increment(1);
 }
 
-/// A transaction in which a group handled events: `done` or `failed`, and how many there were.
+/// Events that a group had at once: `done`, `failed` or `passed_over`, how many there were, and how long that took.
 pub fn events_handled(group: &str, outcome: &'static str, events: usize, took: Duration) {
     histogram!("spheroctl_event_handling_seconds", "group" => group.to_owned(), "outcome" => outcome)
         .record(took.as_secs_f64());

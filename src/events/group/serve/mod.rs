@@ -103,18 +103,22 @@ impl Server {
 
     /// Completes the events that do not concern the group.
     async fn pass_over(&self, batches: &mut [Batch]) {
+        let started = Instant::now();
         let events: Vec<&Event> = batches.iter().flat_map(Batch::events).collect();
         let concerned = self.core.concerned(&events).await;
         if concerned.iter().all(|is_concerned| *is_concerned) {
             return;
         }
-        let mut concerned = concerned.into_iter();
+        let (mut concerned, mut passed) = (concerned.into_iter(), 0);
         for batch in batches {
             self.complete(batch, |_, item| {
                 let is_concerned = item.event().and_then(|_| concerned.next());
-                is_concerned == Some(false) && item.is_fresh()
+                let passes = is_concerned == Some(false) && item.is_fresh();
+                passed += usize::from(passes);
+                passes
             });
         }
+        metrics::events_handled(self.core.name(), "passed_over", passed, started.elapsed());
     }
 
     /// Handles the events in one transaction, where all can be; answers what is left of the batches.
